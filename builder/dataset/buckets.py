@@ -1,0 +1,107 @@
+"""Buckets: files that hold all articles of one licence group with the same facts, so that a recipe can list them.
+
+``clinical_upsampled`` lists the files of every bucket whose articles are predominantly clinical ten times and the others
+once; no byte is stored twice. With three facts there are at most eight buckets a licence group; an empty one has no file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from builder.dataset.recipes import ArticleFact
+from builder.schema import SPLITS
+from builder.shards import Shard, digest
+
+#: Why an article of licence group ``other`` is in no bucket.
+UNKNOWN_LICENSE = "licence unknown or without a right to redistribute"
+#: A data file is closed after this many bytes of text (about 400 MB as zstd parquet).
+FILE_TEXT_BYTES = 2**30
+#: A row group is closed at an article border that a hash chooses once it has this many bytes of text, …
+_ROW_GROUP_MIN, _ROW_GROUP_MAX = 16 * 2**20, 64 * 2**20
+#: … which happens at one border in so many. A change then moves no border but those beside it.
+_BORDER_EVERY = 64
+
+
+def bucket_name(license_group: str, facts: Sequence[ArticleFact]) -> str:
+    """Name of a bucket, for example ``commercial-clinical-case``."""
+    return "-".join([license_group, *(fact.value for fact in ArticleFact if fact in facts)] + ["plain"] * (not facts))
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """One file of the dataset: which articles, in which order."""
+
+    bucket: str
+    number: int
+    #: (index of the paragraph shard, first row in it, number of rows), one for each article
+    articles: tuple[tuple[int, int, int], ...]
+
+    @property
+    def split(self) -> str:
+        """``commercial`` or ``noncommercial``."""
+        return self.bucket.split("-")[0]
+
+    @property
+    def facts(self) -> frozenset[ArticleFact]:
+        """What holds for every article in it."""
+        return frozenset(ArticleFact(part) for part in self.bucket.split("-")[1:] if part != "plain")
+
+
+def plan_files(articles: Sequence[pa.Table]) -> list[DataFile]:
+    """Cut each bucket into files, articles in the order of the paragraph shards.
+
+    ``articles[k]`` is shard k of ``work/articles/`` (:data:`builder.schema.ARTICLE_SCHEMA`). Articles of licence group
+    ``other`` are in no file.
+    """
+    files: dict[str, list[list[tuple[int, int, int]]]] = {}
+    sizes: dict[str, int] = {}
+    for index, table in enumerate(articles):
+        for row in table.to_pylist():
+            bucket = row["bucket"]
+            if bucket.split("-")[0] not in SPLITS:
+                continue
+            if bucket not in files or sizes[bucket] >= FILE_TEXT_BYTES:
+                files.setdefault(bucket, []).append([])
+                sizes[bucket] = 0
+            files[bucket][-1].append((index, row["first_row"], row["rows"]))
+            sizes[bucket] += row["text_bytes"]
+    return [DataFile(bucket, number, tuple(part)) for bucket in sorted(files) for number, part in enumerate(files[bucket])]
+
+
+def as_shards(files: Sequence[DataFile], input_digests: Sequence[str]) -> list[Shard]:
+    """One unit of work for each data file; ``input_digests[k]`` identifies paragraph shard k with its predictions."""
+    totals: dict[str, int] = {}
+    for file in files:
+        totals[file.bucket] = totals.get(file.bucket, 0) + 1
+    shards = []
+    for index, file in enumerate(files):
+        sources = sorted({shard for shard, _, _ in file.articles})
+        shards.append(
+            Shard(
+                index=index,
+                inputs=tuple(f"{source:05d}.parquet" for source in sources),
+                input_digest=digest([file.articles, [input_digests[source] for source in sources]]),
+                weight=sum(rows for _, _, rows in file.articles),
+                file=f"{file.bucket}-{file.number:05d}-of-{totals[file.bucket]:05d}.parquet",
+            )
+        )
+    return shards
+
+
+def row_group_ends(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Join batches of one article each into batches that are to be row groups, cut as the module's constants say."""
+    group: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        group.append(batch)
+        size += batch.nbytes
+        border = int.from_bytes(hashlib.sha256(batch["article_id"][0].as_py().encode()).digest()[:4], "big")
+        if size >= _ROW_GROUP_MAX or (size >= _ROW_GROUP_MIN and border % _BORDER_EVERY == 0):
+            yield pa.concat_batches(group)
+            group, size = [], 0
+    if group:
+        yield pa.concat_batches(group)

@@ -1,0 +1,103 @@
+"""The report of a build: configs, stages, and how far the student agrees with recorded labels of the same corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from builder.dataset.buckets import UNKNOWN_LICENSE
+from builder.dataset.card import missing_splits, write_card
+from builder.dataset.counts import ConfigCounts
+from builder.dataset.summary import summarize
+from builder.evaluation.metrics import Judgements, evaluate
+from builder.fetch import SAMPLE_CORPUS
+from builder.layout import Work, dataset_folder
+from builder.sources import SAMPLE
+
+REPORT = "report.json"
+LABELS = ("document_type", "domain", "educational_score")
+
+
+def agreement(work: Work) -> dict[str, Any] | None:
+    """How far the predictions agree with the annotations, and what constant answers would reach; None without any.
+
+    The student has not seen these labels: those it learned from are of other articles.
+    """
+    if not work.annotations.manifest_path.is_file():
+        return None
+    annotations = pq.read_table(work.annotations.path, columns=["id", *LABELS]).combine_chunks()
+    tables = [
+        table.filter(pc.is_in(table["id"], annotations["id"].combine_chunks()))
+        for record in work.predictions.records()
+        if len(table := pq.read_table(work.predictions.path / record.file, columns=["id", *LABELS]))
+    ]
+    predicted = pa.concat_tables(tables)
+    joined = annotations.join(predicted, "id", join_type="inner", right_suffix="_predicted").sort_by("id")
+    if not len(joined):
+        return None
+    reference = Judgements(**{name: joined[name].to_pylist() for name in LABELS})
+    student = Judgements(**{name: joined[f"{name}_predicted"].to_pylist() for name in LABELS})
+    groups = [identifier.rsplit("_p", 1)[0] for identifier in joined["id"].to_pylist()]
+    return evaluate(reference, student, groups)
+
+
+def config_row(config: ConfigCounts) -> dict[str, Any]:
+    """One config for the table and for ``report.json``."""
+    return {
+        "config": config.recipe.name,
+        "rows": config.rows,
+        "articles": config.articles,
+        "clinical_cases": config.cases / config.rows if config.rows else 0.0,
+        "tokens": config.tokens,
+        "bytes": config.stored_bytes,
+        "splits": {split.split: split.rows for split in config.splits},
+    }
+
+
+def describe(output: Path, work: Work) -> dict[str, Any]:
+    """Write the card and give the report: configs, what was left out, labels, licences, agreement.
+
+    The same input gives the same report, whenever and in how many attempts it was made.
+    """
+    records = dataset_folder(output).records()
+    summary = summarize(output / "data" / record.file for record in records)
+    agreed = agreement(work)
+    unknown = work.articles.manifest()["counts"]
+    ingested = work.paragraphs.manifest()
+    facts = {
+        "summary": summary,
+        "languages": [language for language, rows in summary.languages.most_common() if rows * 1000 >= summary.rows],
+        "licenses": sorted(summary.license_articles.items(), key=lambda item: (-item[1], item[0])),
+        "unknown_license": {
+            "articles": unknown.get(f"articles: {UNKNOWN_LICENSE}", 0),
+            "rows": unknown.get(f"rows: {UNKNOWN_LICENSE}", 0),
+        },
+        "agreement": agreed,
+        "student_digest": work.predictions.manifest()["settings"]["student"],
+        "source": source_sentence(ingested),
+    }
+    configs = write_card(output, facts)
+    return {
+        "configs": [config_row(config) for config in configs if config.splits],
+        "left_out": [{"config": name, "split": split} for name, split in missing_splits(configs)],
+        "articles_by_license": dict(facts["licenses"]),
+        "unknown_license": facts["unknown_license"],
+        "rejected": ingested["counts"].get("rejected", {}),
+        "agreement": agreed,
+    }
+
+
+def source_sentence(ingested: Mapping[str, Any]) -> str:
+    """Where the articles come from, for the card."""
+    source = ingested["settings"]["source"]
+    articles = ingested["counts"].get("articles read", 0)
+    if source == SAMPLE:
+        package = f"{SAMPLE_CORPUS.name} {SAMPLE_CORPUS.version}"
+        return f"{articles} articles of PLOS journals in JATS, from the Python package {package}."
+    name = source if "://" in source else Path(source).name
+    return f"{articles} articles in JATS, from {name}."

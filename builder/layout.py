@@ -1,0 +1,66 @@
+"""Where each stage's folder is.
+
+::
+
+    work/
+      paragraphs/    one row a paragraph, articles whole and in PMCID order
+      annotations/   labels of a sample, who gave them, by which rubric
+      student/       a student trained here; only after ``train``
+      predictions/   row i of shard k labels row i of paragraphs/k
+      articles/      one row an article: which bucket it belongs to
+    biomed-enriched/
+      README.md      the card; written last, so a folder with a card is complete
+      data/          parquet files by bucket
+      manifest.json  files with sha256, configs with counts
+      report.json    what the build did, and how far the student agrees with the recorded teacher
+      .build/        records of the files; not part of the dataset
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from builder.shards import StageFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The stage folders of one working folder; ``moved`` gives a stage's folder another place, by its name."""
+
+    root: Path
+    moved: dict[str, Path] = field(default_factory=dict)
+
+    def _stage(self, name: str) -> Path:
+        return self.moved.get(name, self.root / name)
+
+    @property
+    def paragraphs(self) -> StageFolder:
+        """Output of ingest."""
+        return StageFolder(self._stage("paragraphs"))
+
+    @property
+    def annotations(self) -> StageFolder:
+        """Output of annotate."""
+        return StageFolder(self._stage("annotations"))
+
+    @property
+    def student(self) -> StageFolder:
+        """Output of train: the student itself, with the bookkeeping beside it, since the folder can be published."""
+        path = self._stage("student")
+        return StageFolder(path, path.with_name(f".{path.name}-build"))
+
+    @property
+    def predictions(self) -> StageFolder:
+        """Output of propagate."""
+        return StageFolder(self._stage("predictions"))
+
+    @property
+    def articles(self) -> StageFolder:
+        """First output of assemble."""
+        return StageFolder(self._stage("articles"))
+
+
+def dataset_folder(output: Path) -> StageFolder:
+    """Second output of assemble: the data files."""
+    return StageFolder(output / "data", output / ".build")

@@ -1,0 +1,160 @@
+"""Columns, their types, and the label sets: the only place where a column or a class is named.
+
+The first fifteen columns of :data:`DATASET_SCHEMA` are those of the authors' release
+(https://huggingface.co/datasets/almanach/Biomed-Enriched), with its names, types and class order, so that code
+written for it runs on a dataset built here. The rest is what users of that release had to do without.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyarrow as pa
+
+#: Class names in the order of ``domain_scores``.
+DOMAINS: Final = ("biomedical", "clinical", "other")
+#: Class names in the order of ``document_type_scores``.
+DOCUMENT_TYPES: Final = ("Study", "Other", "Review", "Clinical case")
+#: Educational scores that an annotator may give; the student predicts their mean as a float.
+EDUCATIONAL_SCORES: Final = (1, 2, 3, 4, 5)
+
+CLINICAL_CASE: Final = "Clinical case"
+CLINICAL: Final = "clinical"
+
+#: Document types as the annotation rubric spells them, mapped to the published spelling.
+RUBRIC_DOCUMENT_TYPES: Final = {
+    "study": "Study",
+    "other": "Other",
+    "review": "Review",
+    "clinical_case": CLINICAL_CASE,
+}
+
+#: Parts of an article a paragraph can come from.
+ZONES: Final = ("front", "abstract", "body", "back", "floats", "sub-article")
+
+LICENSE_GROUPS: Final = ("commercial", "noncommercial", "other")
+#: Splits of every config. Articles of licence group ``other`` are in no split.
+SPLITS: Final = ("commercial", "noncommercial")
+
+#: What is known of a paragraph before the student has seen it (``work/paragraphs/``).
+PARAGRAPH_SCHEMA: Final = pa.schema(
+    [
+        ("id", pa.string()),
+        ("article_id", pa.string()),
+        ("path", pa.string()),
+        ("text", pa.string()),
+        ("language", pa.string()),
+        ("section_title", pa.string()),
+        ("language_score", pa.float64()),
+        ("authors", pa.list_(pa.string())),
+        ("article_url", pa.string()),
+        ("license_url", pa.string()),
+        ("pmcid", pa.string()),
+        ("pmid", pa.string()),
+        ("doi", pa.string()),
+        ("article_version", pa.int32()),
+        ("article_title", pa.string()),
+        ("journal", pa.string()),
+        ("publication_year", pa.int32()),
+        ("article_type", pa.string()),
+        ("section_path", pa.list_(pa.string())),
+        ("body_path", pa.string()),
+        ("paragraph_index", pa.int32()),
+        ("zone", pa.string()),
+        ("license_code", pa.string()),
+        ("license_group", pa.string()),
+        ("is_retracted", pa.bool_()),
+        ("text_sha256", pa.string()),
+        ("token_count", pa.int32()),
+        ("source_file", pa.string()),
+    ]
+)
+
+#: What the student says (``work/predictions/``): row i of shard k labels row i of ``paragraphs/k``.
+PREDICTION_SCHEMA: Final = pa.schema(
+    [
+        ("id", pa.string()),
+        ("domain", pa.string()),
+        ("document_type", pa.string()),
+        ("educational_score", pa.float64()),
+        ("domain_scores", pa.list_(pa.float64())),
+        ("document_type_scores", pa.list_(pa.float64())),
+    ]
+)
+
+#: What an annotator says of one paragraph (``work/annotations/``).
+ANNOTATION_SCHEMA: Final = pa.schema(
+    [
+        ("id", pa.string()),
+        ("path", pa.string()),
+        ("domain", pa.string()),
+        ("document_type", pa.string()),
+        ("educational_score", pa.int32()),
+        ("annotator", pa.string()),
+        ("rubric_version", pa.string()),
+        ("text_sha256", pa.string()),
+        ("judged_text_sha256", pa.string()),
+    ]
+)
+
+#: One row an article, in the order of its paragraph shard (``work/articles/``): what assembling needs to know.
+ARTICLE_SCHEMA: Final = pa.schema(
+    [
+        ("source_file", pa.string()),
+        ("article_id", pa.string()),
+        ("bucket", pa.string()),
+        ("first_row", pa.int64()),
+        ("rows", pa.int64()),
+        ("text_bytes", pa.int64()),
+    ]
+)
+
+#: An article or paragraph set aside (``work/*/rejects/``), and why.
+REJECT_SCHEMA: Final = pa.schema(
+    [("source_file", pa.string()), ("path", pa.string()), ("reason", pa.string()), ("detail", pa.string())]
+)
+
+_DATASET_COLUMNS: Final = (
+    # the authors' release, in its order
+    "id",
+    "article_id",
+    "path",
+    "text",
+    "language",
+    "section_title",
+    "domain",
+    "document_type",
+    "educational_score",
+    "domain_scores",
+    "document_type_scores",
+    "language_score",
+    "authors",
+    "article_url",
+    "license_url",
+    # ours
+    "pmcid",
+    "pmid",
+    "doi",
+    "article_version",
+    "article_title",
+    "journal",
+    "publication_year",
+    "article_type",
+    "section_path",
+    "body_path",
+    "paragraph_index",
+    "zone",
+    "license_code",
+    "is_retracted",
+    "text_sha256",
+    "token_count",
+)
+
+
+def _field(name: str) -> pa.Field:
+    source = PARAGRAPH_SCHEMA if name in PARAGRAPH_SCHEMA.names else PREDICTION_SCHEMA
+    return source.field(name)
+
+
+#: A row of the published dataset. ``text`` is null in the split ``noncommercial``.
+DATASET_SCHEMA: Final = pa.schema([_field(name) for name in _DATASET_COLUMNS])

@@ -1,0 +1,275 @@
+"""Stage folders: deterministic parquet shards, a record that makes each of them exist, a manifest of the whole.
+
+A stage writes into one folder::
+
+    paragraphs/
+      00000.parquet …       the shards, each written aside, flushed and renamed
+      rejects/00000.parquet what the shard set aside, with reasons; only where there is something
+      records/00000.json    rows, bytes, sha256, digest of its input: written last, so a shard exists when this does
+      settings.json         what the folder was made with; a run with other settings refuses
+      manifest.json         all records together; there when the stage is complete
+      logs/                 what datatrove writes: logs and statistics by task
+      .lock                 held by the run that works here
+
+A killed run leaves shards with a record (kept) and unfinished temporary files (removed by the next run). Records hold
+nothing that changes from run to run, such as times, so that an interrupted build ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from builder.atomic import remove_leftovers, write_json
+from builder.errors import FolderInUse, OutputError, SettingsMismatch
+from builder.fetch import sha256_of
+from builder.rejects import Reject, count_rejects, write_rejects
+
+Settings = Mapping[str, Any]
+
+_DISK_ERRORS = {
+    errno.ENOSPC: "the disk is full; free some space and run the same command again, it goes on where it stopped",
+    errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
+    errno.EROFS: "the file system is read-only; choose another --output",
+    errno.EACCES: "permission denied; choose another --output or change its owner",
+    errno.EPERM: "operation not permitted; choose another --output",
+    errno.ENOTDIR: "a part of the path is a file, not a folder; choose another --output",
+    errno.EEXIST: "a file stands where the folder should be; choose another --output",
+    errno.EFBIG: "the file grew beyond the size that is allowed here; raise the limit and run the same command again",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One unit of work: what goes into one output file.
+
+    ``inputs`` names what is read, ``input_digest`` identifies its content, ``weight`` is its size in any unit
+    (used for the progress display only).
+    """
+
+    index: int
+    inputs: tuple[str, ...]
+    input_digest: str
+    weight: int = 1
+    file: str = ""
+
+    @property
+    def file_name(self) -> str:
+        """Name of the output file."""
+        return self.file or f"{self.index:05d}.parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is known of a finished shard; see the module's docstring."""
+
+    shard: int
+    file: str
+    rows: int
+    bytes: int
+    sha256: str
+    input_digest: str
+    settings_digest: str
+    counts: dict[str, Any] = field(default_factory=dict)
+
+
+def digest(value: Any) -> str:
+    """Hex sha256 of a JSON value, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+@contextmanager
+def output_errors(folder: Path) -> Iterator[None]:
+    """Turn what the file system says about ``folder`` into an :class:`OutputError`."""
+    try:
+        yield
+    except OSError as error:
+        raise as_output_error(error, folder) from error
+
+
+def as_output_error(error: OSError, folder: Path) -> OutputError:
+    """The sentence for a failed write."""
+    advice = _DISK_ERRORS.get(error.errno or 0, f"{error.strerror or error}; choose another --output")
+    return OutputError(f"cannot write to {error.filename or folder}: {advice}")
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` (made if need be) for this process; the lock ends with the process, however that ends.
+
+    Raises:
+        FolderInUse: another run holds it.
+        OutputError: it cannot be made or written to.
+    """
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise FolderInUse(
+                f"another run is writing to {folder}; wait for it to end, stop it, or choose another --output"
+            ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class StageFolder:
+    """The folder of one stage. ``bookkeeping`` is where records go if not into the folder itself."""
+
+    def __init__(self, path: Path, bookkeeping: Path | None = None) -> None:
+        self.path = path
+        self.bookkeeping = bookkeeping or path
+
+    def __repr__(self) -> str:
+        return f"StageFolder({self.path})"
+
+    @property
+    def manifest_path(self) -> Path:
+        """``manifest.json``, there when the stage is complete."""
+        return self.bookkeeping / "manifest.json"
+
+    @property
+    def logs(self) -> Path:
+        """Where datatrove puts logs and statistics."""
+        return self.bookkeeping / "logs"
+
+    @property
+    def rejects(self) -> Path:
+        """Where the rows that were set aside go."""
+        return self.bookkeeping / "rejects"
+
+    def output(self, shard: Shard) -> Path:
+        """The shard's final file."""
+        return self.path / shard.file_name
+
+    def record_path(self, shard: Shard) -> Path:
+        """The file whose existence makes the shard exist."""
+        return self.bookkeeping / "records" / f"{shard.index:05d}.json"
+
+    def prepare(self, settings: Settings) -> None:
+        """Make the folder, refuse other settings, clear what a killed run left; the caller holds the lock."""
+        with output_errors(self.path):
+            for folder in (self.path, self.bookkeeping / "records", self.rejects):
+                folder.mkdir(parents=True, exist_ok=True)
+                remove_leftovers(folder)
+            remove_leftovers(self.bookkeeping)
+            self._check_settings(settings)
+
+    def _check_settings(self, settings: Settings) -> None:
+        path = self.bookkeeping / "settings.json"
+        if not path.is_file():
+            write_json(path, dict(settings))
+            return
+        before = json.loads(path.read_text(encoding="utf-8"))
+        now = json.loads(json.dumps(settings))
+        different = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+        if different:
+            changes = "; ".join(f"{key} was {before.get(key)!r} and is now {now.get(key)!r}" for key in different)
+            raise SettingsMismatch(
+                f"{self.bookkeeping} was made with other settings: {changes}. "
+                f"Use the same settings, choose another --output, or delete that folder."
+            )
+
+    def read_record(self, shard: Shard) -> Record | None:
+        """The shard's record, or None if there is none that can be read."""
+        try:
+            return Record(**json.loads(self.record_path(shard).read_text(encoding="utf-8")))
+        except (FileNotFoundError, json.JSONDecodeError, TypeError):
+            return None
+
+    def is_done(self, shard: Shard, settings_digest: str) -> bool:
+        """Whether the shard's file stands as its record says, made from the same input with the same settings."""
+        record = self.read_record(shard)
+        if record is None or record.file != shard.file_name:
+            return False
+        if (record.input_digest, record.settings_digest) != (shard.input_digest, settings_digest):
+            return False
+        output = self.output(shard)
+        return output.is_file() and output.stat().st_size == record.bytes
+
+    def write_record(self, shard: Shard, settings_digest: str, rows: int, counts: Mapping[str, Any]) -> Record:
+        """Declare the shard's file finished."""
+        output = self.output(shard)
+        record = Record(
+            shard=shard.index,
+            file=shard.file_name,
+            rows=rows,
+            bytes=output.stat().st_size,
+            sha256=sha256_of(output),
+            input_digest=shard.input_digest,
+            settings_digest=settings_digest,
+            counts=dict(sorted(counts.items())),
+        )
+        write_json(self.record_path(shard), asdict(record))
+        return record
+
+    def finish(self, shards: Sequence[Shard], settings: Settings, left_out: Sequence[Reject] = ()) -> dict[str, Any]:
+        """Write the manifest and remove shards of an earlier plan; every shard of this one has its record."""
+        records = [record for shard in shards if (record := self.read_record(shard)) is not None]
+        if len(records) != len(shards):
+            raise ValueError(f"{len(shards) - len(records)} of {len(shards)} shards have no record")
+        with output_errors(self.path):
+            self._remove_stale(shards)
+            write_rejects(self.rejects / "planning.parquet", left_out)
+            counts = [*(record.counts for record in records), count_rejects(left_out)]
+            manifest = {
+                "settings": dict(settings),
+                "rows": sum(record.rows for record in records),
+                "counts": merge_counts(counts),
+                "shards": [asdict(record) for record in records],
+            }
+            write_json(self.manifest_path, manifest)
+        return manifest
+
+    def _remove_stale(self, shards: Sequence[Shard]) -> None:
+        planned = {self.record_path(shard).name for shard in shards}
+        files = {shard.file_name for shard in shards}
+        for path in sorted((self.bookkeeping / "records").glob("*.json")):
+            if path.name not in planned:
+                stale = json.loads(path.read_text(encoding="utf-8"))["file"]
+                if stale not in files:
+                    (self.path / Path(stale).name).unlink(missing_ok=True)
+                (self.rejects / f"{path.stem}.parquet").unlink(missing_ok=True)
+                path.unlink()
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest of a complete stage.
+
+        Raises:
+            OutputError: the stage was never completed here.
+        """
+        try:
+            manifest: dict[str, Any] = json.loads(self.manifest_path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise OutputError(
+                f"{self.manifest_path} is missing: that stage is not complete; run it first (biomed-builder build "
+                f"runs all stages)"
+            ) from error
+        return manifest
+
+    def records(self) -> list[Record]:
+        """Records of a complete stage, in order."""
+        return [Record(**record) for record in self.manifest()["shards"]]
+
+
+def merge_counts(counts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Sum counters, nested ones too."""
+    total: dict[str, Any] = {}
+    for one in counts:
+        for key, value in one.items():
+            if isinstance(value, Mapping):
+                total[key] = merge_counts([total.get(key, {}), value])
+            else:
+                total[key] = total.get(key, 0) + value
+    return dict(sorted(total.items()))

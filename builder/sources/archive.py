@@ -1,0 +1,144 @@
+"""Articles in an archive. Zip files and wheels are read in place; tar files are first copied into a zip, once.
+
+A compressed tar can only be read from its beginning, which would make every worker unpack all of it; a zip gives any
+member at once. The copy lies in the cache under the archive's sha256. Nothing is ever written under a member's name.
+"""
+
+from __future__ import annotations
+
+import lzma
+import re
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from builder.atomic import atomic_path
+from builder.errors import SourceError
+from builder.fetch import cache_folder, sha256_of
+from builder.sources.base import (
+    MAX_ARTICLE_BYTES,
+    MAX_FACTS_BYTES,
+    Entry,
+    Source,
+    SourceArticle,
+    facts_names,
+    is_article_name,
+    parse_facts,
+)
+
+#: Limits against archives made to fill a disk or a memory.
+MAX_MEMBERS = 10_000_000
+MAX_UNPACKED_BYTES = 2 * 2**40
+#: XML compresses about 5 to 20 times; beyond this a member is a bomb.
+MAX_COMPRESSION_RATIO = 1000
+
+#: Part of the cached copy's name; raised when :func:`repack_tar` writes something else than before.
+_REPACK_FORMAT = "v1"
+_FACTS_NAME = re.compile(r"(^|/)PMC\d+\.\d+\.json$")
+
+_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, NotImplementedError, RuntimeError)
+
+
+class ZipSource(Source):
+    """The ``.xml`` and ``.nxml`` members of a zip file or wheel."""
+
+    def entries(self) -> list[Entry]:
+        """See :class:`Source`; the digest is the member's CRC-32 and size, as the archive's directory states them."""
+        with self._open() as archive:
+            members = [info for info in archive.infolist() if not info.is_dir() and is_article_name(info.filename)]
+            crc = {info.filename: info.CRC for info in archive.infolist()}
+        for info in members:
+            self._check(info)
+        if not members:
+            raise SourceError(f"no article files (.xml, .nxml) in {self.location}; check --source")
+        if len({info.filename for info in members}) != len(members):
+            raise SourceError(f"{self.location} has several members of the same name; repack it")
+        return [Entry(info.filename, info.file_size, _digest(info, crc)) for info in members]
+
+    def _open(self) -> zipfile.ZipFile:
+        try:
+            return zipfile.ZipFile(self.location)
+        except (*_DAMAGED, OSError) as error:
+            raise SourceError(f"cannot read {self.location} as a zip archive: {error}; download it again") from error
+
+    def _check(self, info: zipfile.ZipInfo) -> None:
+        if info.flag_bits & 1:
+            raise SourceError(f"{info.filename} in {self.location} is encrypted; unpack it yourself and pass the folder")
+        if info.file_size > max(info.compress_size, 1) * MAX_COMPRESSION_RATIO:
+            raise SourceError(
+                f"{info.filename} in {self.location} would grow from {info.compress_size} to {info.file_size} bytes: "
+                f"refused as a decompression bomb"
+            )
+
+    def read(self, names: Sequence[str]) -> Iterator[SourceArticle]:
+        """See :class:`Source`."""
+        with self._open() as archive:
+            for name in names:
+                try:
+                    data = _read(archive, name, MAX_ARTICLE_BYTES)
+                    facts = self._facts(archive, name)
+                except (*_DAMAGED, KeyError, OSError) as error:
+                    raise SourceError(f"cannot read {name} in {self.location}: {error}; download it again") from error
+                yield SourceArticle(name, data, facts)
+
+    def _facts(self, archive: zipfile.ZipFile, name: str) -> Mapping[str, object] | None:
+        for candidate in facts_names(name):
+            if candidate in archive.NameToInfo:
+                data = _read(archive, candidate, MAX_FACTS_BYTES)
+                return parse_facts(data, f"{candidate} in {self.location}")
+        return None
+
+
+def _read(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+    """Content of a member, cut to one byte above ``limit``."""
+    with archive.open(name) as stream:
+        return stream.read(limit + 1)
+
+
+def _digest(info: zipfile.ZipInfo, crc: Mapping[str, int]) -> str:
+    facts = [f"{crc[name]:08x}" for name in facts_names(info.filename) if name in crc]
+    return "-".join([f"{info.CRC:08x}", str(info.file_size), *facts])
+
+
+def repack_tar(path: Path) -> Path:
+    """Copy the articles of a tar file (plain, gzip, bzip2 or xz) into a zip in the cache; the path of that zip.
+
+    Raises:
+        SourceError: not a tar file, damaged, or beyond the limits of this module.
+    """
+    final = cache_folder() / "repacked" / f"{sha256_of(path)}-{_REPACK_FORMAT}.zip"
+    if final.is_file():
+        return final
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(final) as temporary:
+        try:
+            with tarfile.open(path, "r|*") as tar, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as out:
+                _copy_members(tar, out, path)
+        except _DAMAGED as error:
+            raise SourceError(f"cannot read {path} as a tar archive: {error}; download it again") from error
+    return final
+
+
+def _copy_members(tar: tarfile.TarFile, out: zipfile.ZipFile, path: Path) -> None:
+    total = 0
+    for number, member in enumerate(tar):
+        total += member.size
+        if number >= MAX_MEMBERS or total > MAX_UNPACKED_BYTES:
+            raise SourceError(f"{path} unpacks to more than {MAX_MEMBERS} files or {MAX_UNPACKED_BYTES} bytes: refused")
+        if not member.isfile() or not (is_article_name(member.name) or _FACTS_NAME.search(member.name)):
+            continue
+        stream = tar.extractfile(member)
+        if stream is not None:
+            # one byte above the limit is enough for ingest to set the article aside with its reason
+            _copy(stream, out, zipfile.ZipInfo(member.name), MAX_ARTICLE_BYTES + 1)
+
+
+def _copy(stream: IO[bytes], out: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> None:
+    info.compress_type = zipfile.ZIP_DEFLATED
+    with out.open(info, "w") as target:
+        while limit > 0 and (chunk := stream.read(min(1 << 20, limit))):
+            target.write(chunk)
+            limit -= len(chunk)

@@ -1,0 +1,155 @@
+"""What every source offers, and how its articles are ordered and cut into shards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from builder.errors import SourceError
+from builder.shards import Shard, digest
+
+#: Files that can hold an article.
+ARTICLE_SUFFIXES = (".xml", ".nxml")
+#: An article larger than this is set aside unread (bytes). The largest in PubMed Central are around 100 MB.
+MAX_ARTICLE_BYTES = 256 * 2**20
+
+#: A metadata JSON larger than this is not one (bytes).
+MAX_FACTS_BYTES = 16 * 2**20
+
+_PMC_NAME = re.compile(r"^PMC(\d+)(?:\.(\d+))?$")
+_DIGITS = re.compile(r"(\d+)")
+#: Aim at this many shards, so that a few workers are busy to the end and little is lost when a run is killed …
+_SHARDS_WANTED = 16
+#: … but never put fewer or more articles than this into one (1,024 articles are about 40 thousand paragraphs).
+_MIN_ARTICLES, _MAX_ARTICLES = 8, 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One article file: its name in the source, its size in bytes, and a digest of its content."""
+
+    name: str
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceArticle:
+    """Bytes of one article file, with what the source itself knows of it (PMC's metadata JSON, where there is one)."""
+
+    name: str
+    data: bytes
+    facts: Mapping[str, object] | None = None
+
+
+class Source(ABC):
+    """A collection of article files. Instances are small and picklable: they open nothing until asked to read."""
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+
+    @abstractmethod
+    def entries(self) -> list[Entry]:
+        """All article files, in any order.
+
+        Raises:
+            SourceError: there are none, or the source cannot be read.
+        """
+
+    @abstractmethod
+    def read(self, names: Sequence[str]) -> Iterator[SourceArticle]:
+        """Read the named files, in the given order. A file above :data:`MAX_ARTICLE_BYTES` comes cut to one byte more."""
+
+
+def facts_names(name: str) -> tuple[str, ...]:
+    """Where PMC's bucket layout puts the metadata JSON of an article file, relative to the same root."""
+    path = PurePosixPath(name)
+    file = f"{path.stem}.json"
+    folders = (path.parent.parent / "metadata", path.parent / "metadata", path.parent)
+    return tuple(dict.fromkeys((folder / file).as_posix() for folder in folders))
+
+
+def parse_facts(data: bytes, where: str) -> Mapping[str, object]:
+    """A metadata JSON object.
+
+    Raises:
+        SourceError: not JSON, or not an object.
+    """
+    try:
+        facts = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{where} is not valid JSON ({error}); repair or remove it and run again") from error
+    if not isinstance(facts, dict):
+        raise SourceError(f"{where} holds no JSON object; repair or remove it and run again")
+    return facts
+
+
+def is_article_name(name: str) -> bool:
+    """Whether a file of this name can be an article."""
+    path = PurePosixPath(name)
+    return path.suffix.lower() in ARTICLE_SUFFIXES and not path.name.startswith(".")
+
+
+def _pmc_number_and_version(name: str) -> tuple[int, int] | None:
+    match = _PMC_NAME.match(PurePosixPath(name).stem)
+    return (int(match[1]), int(match[2] or 1)) if match else None
+
+
+def _sort_key(entry: Entry) -> tuple[int, int, int, list[tuple[int, int, str]], str]:
+    """PMCID order first, then names with their numbers compared as numbers."""
+    pmc = _pmc_number_and_version(entry.name)
+    if pmc:
+        return (0, *pmc, [], entry.name)
+    parts = _DIGITS.split(PurePosixPath(entry.name).name)
+    return (1, 0, 0, [(1, int(p), "") if p.isdigit() else (0, 0, p) for p in parts], entry.name)
+
+
+def articles_in_order(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
+    """Entries in PMCID order, and apart from them those superseded by a newer version of the same article."""
+    ordered = sorted(entries, key=_sort_key)
+    newest: dict[int, str] = {}
+    for entry in ordered:
+        pmc = _pmc_number_and_version(entry.name)
+        if pmc:
+            newest[pmc[0]] = entry.name
+    kept: list[Entry] = []
+    superseded: list[Entry] = []
+    for entry in ordered:
+        pmc = _pmc_number_and_version(entry.name)
+        (superseded if pmc and newest[pmc[0]] != entry.name else kept).append(entry)
+    return kept, superseded
+
+
+def articles_per_shard(articles: int) -> int:
+    """Mean number of articles in a shard: a power of two, so that it seldom changes as a source grows."""
+    wanted = max(1, articles // _SHARDS_WANTED)
+    return min(_MAX_ARTICLES, max(_MIN_ARTICLES, 1 << (wanted.bit_length() - 1)))
+
+
+def plan_shards(entries: Sequence[Entry], mean_articles: int) -> list[Shard]:
+    """Cut ordered entries into shards of ``mean_articles`` on average.
+
+    A cut falls where a hash of the article's name says so (content-defined chunking, with half and twice the mean as
+    bounds), so that an article added or removed changes the shards around it and no others.
+    """
+    groups: list[list[Entry]] = [[]]
+    for entry in entries:
+        groups[-1].append(entry)
+        size = len(groups[-1])
+        cut = int.from_bytes(hashlib.sha256(entry.name.encode()).digest()[:4], "big") % max(1, mean_articles // 2) == 0
+        if size >= 2 * mean_articles or (size >= mean_articles // 2 and cut):
+            groups.append([])
+    return [
+        Shard(
+            index=index,
+            inputs=tuple(entry.name for entry in group),
+            input_digest=digest([(entry.name, entry.digest) for entry in group]),
+            weight=sum(entry.size for entry in group),
+        )
+        for index, group in enumerate(group for group in groups if group)
+    ]

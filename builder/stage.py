@@ -1,0 +1,159 @@
+"""Run one stage: plan, skip what is done, run the rest through an executor, verify, write the manifest."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from datatrove.pipeline.base import PipelineStep
+
+from builder.errors import BuilderError, IncompleteRun
+from builder.executors import ExecutorOptions, RunOutcome, run_ranks
+from builder.rejects import Reject
+from builder.shards import Settings, Shard, StageFolder, as_output_error, digest, lock_folder, output_errors
+
+_POLL_SECONDS = 0.5
+_ERRORS_SHOWN = 3
+
+
+class Progress(Protocol):
+    """Something that shows how far a stage is; weights are in the stage's own unit."""
+
+    def stage(self, name: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        """Enter a stage of ``total`` weight; call the result with the weight that is done."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What a stage is: its name, folder, settings, planned shards, and the datatrove steps that make given shards.
+
+    ``steps`` gets the shards that are still missing, one for each rank, and the digest of the settings;
+    ``left_out`` is what planning already set aside.
+    """
+
+    name: str
+    folder: StageFolder
+    settings: Settings
+    shards: Sequence[Shard]
+    steps: Callable[[Sequence[Shard], str], list[PipelineStep]]
+    before_writing: Callable[[], None] = lambda: None
+    left_out: Sequence[Reject] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StageReport:
+    """What a stage did. ``made``: shards made by this run; ``peak_memory``: of one worker, bytes (0: not known)."""
+
+    name: str
+    folder: str
+    shards: int
+    made: int
+    rows: int
+    seconds: float
+    peak_memory: int
+    counts: dict[str, Any] = field(default_factory=dict)
+
+
+def run_stage(stage: Stage, options: ExecutorOptions, progress: Progress) -> StageReport:
+    """Bring the stage's folder to completion.
+
+    Raises:
+        FolderInUse: another run works in the folder.
+        SettingsMismatch: the folder was made with other settings.
+        OutputError: the folder cannot be written to.
+        IncompleteRun: some shards could not be made; the others are kept.
+    """
+    start = time.monotonic()
+    settings_digest = digest(stage.settings)
+    with lock_folder(stage.folder.bookkeeping):
+        stage.folder.prepare(stage.settings)
+        pending = [shard for shard in stage.shards if not stage.folder.is_done(shard, settings_digest)]
+        peak = 0
+        if pending:
+            with output_errors(stage.folder.path):
+                stage.folder.manifest_path.unlink(missing_ok=True)
+                stage.folder.logs.mkdir(parents=True, exist_ok=True)
+                stage.before_writing()
+            steps = stage.steps(pending, settings_digest)
+            with output_errors(stage.folder.path), _watch(stage, pending, settings_digest, progress):
+                outcome = run_ranks(steps, len(pending), stage.folder.logs, options)
+            _check(stage, pending, settings_digest, outcome)
+            peak = outcome.peak_memory
+        manifest = stage.folder.finish(stage.shards, stage.settings, stage.left_out)
+    return StageReport(
+        name=stage.name,
+        folder=str(stage.folder.path),
+        shards=len(stage.shards),
+        made=len(pending),
+        rows=manifest["rows"],
+        seconds=time.monotonic() - start,
+        peak_memory=peak,
+        counts=manifest["counts"],
+    )
+
+
+def _check(stage: Stage, pending: Sequence[Shard], settings_digest: str, outcome: RunOutcome) -> None:
+    missing = [shard for shard in pending if not stage.folder.is_done(shard, settings_digest)]
+    if not missing:
+        return
+    for error in outcome.errors.values():
+        if isinstance(error, OSError) and error.errno:
+            raise as_output_error(error, stage.folder.path) from error
+    reasons = _reasons(pending, outcome)
+    if len(missing) == len(stage.shards) and len(reasons) == 1 and outcome.errors:
+        error = next(iter(outcome.errors.values()))
+        if isinstance(error, BuilderError):
+            raise error
+    files = ", ".join(shard.file_name for shard in missing[:_ERRORS_SHOWN])
+    more = f" and {len(missing) - _ERRORS_SHOWN} more" if len(missing) > _ERRORS_SHOWN else ""
+    raise IncompleteRun(
+        f"{stage.name}: {len(missing)} of {len(stage.shards)} shards are missing ({files}{more}); the others are kept, "
+        f"and the same command makes only what is missing. "
+        f"Reasons: {'; '.join(reasons[:_ERRORS_SHOWN]) or 'none given'}. Logs: {stage.folder.logs}"
+    )
+
+
+def _reasons(pending: Sequence[Shard], outcome: RunOutcome) -> list[str]:
+    by_text: dict[str, list[str]] = {}
+    for rank, error in sorted(outcome.errors.items()):
+        text = str(error) if isinstance(error, BuilderError) else f"{type(error).__name__}: {error}"
+        by_text.setdefault(text, []).append(pending[rank].file_name if rank >= 0 else "a rank")
+    return [f"{', '.join(files[:_ERRORS_SHOWN])}: {text}" for text, files in by_text.items()]
+
+
+class _watch:
+    """Shows progress by looking which records are there, so that it works for every executor."""
+
+    def __init__(self, stage: Stage, pending: Sequence[Shard], settings_digest: str, progress: Progress) -> None:
+        self._stage, self._digest = stage, settings_digest
+        self._open = list(pending)
+        self._done = 0
+        self._display = progress.stage(stage.name, sum(shard.weight for shard in pending))
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._poll, daemon=True)
+
+    def __enter__(self) -> None:
+        self._report = self._display.__enter__()
+        self._thread.start()
+
+    def __exit__(self, *exception: Any) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._look()
+        self._display.__exit__(*exception)
+
+    def _poll(self) -> None:
+        while not self._stop.wait(_POLL_SECONDS):
+            self._look()
+
+    def _look(self) -> None:
+        finished = [shard for shard in self._open if self._stage.folder.is_done(shard, self._digest)]
+        if finished:
+            self._open = [shard for shard in self._open if shard not in finished]
+            self._done += sum(shard.weight for shard in finished)
+        self._report(self._done)

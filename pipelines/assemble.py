@@ -1,0 +1,87 @@
+"""``work/paragraphs/`` and ``work/predictions/`` to the dataset folder, its card and the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from builder import __version__
+from builder.atomic import write_json
+from builder.dataset.buckets import as_shards, plan_files
+from builder.dataset.card import remove_card
+from builder.dataset.recipes import row_filters
+from builder.dataset.report import REPORT, describe
+from builder.errors import EmptyResult
+from builder.executors import ExecutorOptions
+from builder.layout import Work, dataset_folder
+from builder.schema import ARTICLE_SCHEMA, DATASET_SCHEMA
+from builder.shards import Shard, digest, output_errors
+from builder.stage import Progress, Stage, StageReport, run_stage
+from builder.steps.assemble import CollectBucket, FindArticleFacts, ReadLabelled
+from builder.steps.io import WriteShards
+
+
+def assemble(
+    output: Path, work: Work, options: ExecutorOptions, progress: Progress
+) -> tuple[list[StageReport], dict[str, Any]]:
+    """Write the dataset folder ``output``; the card comes last, so a folder with a card is complete.
+
+    Returns the reports of its two stages, and the report of the dataset (:func:`builder.dataset.report.describe`).
+
+    Raises:
+        EmptyResult: no article may be redistributed.
+    """
+    stages = [find_article_facts(work, options, progress), write_data_files(output, work, options, progress)]
+    with output_errors(output):
+        report = describe(output, work)
+        write_json(output / REPORT, report)
+    return stages, report
+
+
+def find_article_facts(work: Work, options: ExecutorOptions, progress: Progress) -> StageReport:
+    """Which bucket each article belongs to, to ``work/articles/``."""
+    shards = [
+        Shard(index=record.shard, inputs=(record.file,), input_digest=input_digest, weight=record.rows)
+        for record, input_digest in zip(work.paragraphs.records(), labelled_digests(work), strict=True)
+    ]
+    stage = Stage(
+        name="assemble: articles",
+        folder=work.articles,
+        settings={"version": __version__},
+        shards=shards,
+        steps=lambda pending, settings_digest: [
+            ReadLabelled(work.paragraphs.path, work.predictions.path, pending, FindArticleFacts.columns),
+            FindArticleFacts(),
+            WriteShards(work.articles, pending, ARTICLE_SCHEMA, settings_digest),
+        ],
+    )
+    return run_stage(stage, options, progress)
+
+
+def write_data_files(output: Path, work: Work, options: ExecutorOptions, progress: Progress) -> StageReport:
+    """The parquet files of every bucket, to ``output/data/``."""
+    articles = [pq.read_table(work.articles.path / record.file) for record in work.articles.records()]
+    files = plan_files(articles)
+    if not files:
+        raise EmptyResult(f"none of the {sum(map(len, articles))} articles has a licence that allows redistribution")
+    folder = dataset_folder(output)
+    stage = Stage(
+        name="assemble: data",
+        folder=folder,
+        settings={"version": __version__, "filters": sorted(row_filters())},
+        shards=as_shards(files, labelled_digests(work)),
+        steps=lambda pending, settings_digest: [
+            CollectBucket(work.paragraphs.path, work.predictions.path, pending, files),
+            WriteShards(folder, pending, DATASET_SCHEMA, settings_digest),
+        ],
+        before_writing=lambda: remove_card(output),
+    )
+    return run_stage(stage, options, progress)
+
+
+def labelled_digests(work: Work) -> list[str]:
+    """What identifies the content of each paragraph shard together with its predictions."""
+    pairs = zip(work.paragraphs.records(), work.predictions.records(), strict=True)
+    return [digest([paragraphs.sha256, predictions.sha256]) for paragraphs, predictions in pairs]

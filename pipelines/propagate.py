@@ -1,0 +1,35 @@
+"""The student over ``work/paragraphs/`` to ``work/predictions/``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from builder import __version__
+from builder.executors import ExecutorOptions
+from builder.layout import Work
+from builder.schema import PREDICTION_SCHEMA
+from builder.shards import Shard
+from builder.stage import Progress, Stage, StageReport, run_stage
+from builder.steps.io import ReadShards, WriteShards
+from builder.steps.propagate import PredictLabels
+from builder.student.predictor import student_digest
+
+
+def propagate(student: Path, work: Work, options: ExecutorOptions, progress: Progress) -> StageReport:
+    """Label every paragraph with the student in folder ``student``."""
+    shards = [
+        Shard(index=record.shard, inputs=(record.file,), input_digest=record.sha256, weight=record.rows)
+        for record in work.paragraphs.records()
+    ]
+    stage = Stage(
+        name="propagate",
+        folder=work.predictions,
+        settings={"version": __version__, "student": student_digest(student)},
+        shards=shards,
+        steps=lambda pending, digest: [
+            ReadShards(work.paragraphs.path, pending, PredictLabels.columns),
+            PredictLabels(student),
+            WriteShards(work.predictions, pending, PREDICTION_SCHEMA, digest),
+        ],
+    )
+    return run_stage(stage, options, progress)
