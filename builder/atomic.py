@@ -42,7 +42,9 @@ def fsync(path: Path) -> None:
 
 
 def write_text(final: Path, text: str) -> None:
-    """Write ``text`` (UTF-8) atomically."""
+    """Write ``text`` (UTF-8) atomically; a file that holds it already is left alone."""
+    if final.is_file() and final.read_bytes() == text.encode():
+        return
     with atomic_path(final) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

@@ -204,7 +204,7 @@ def _run_slurm(steps: Sequence[PipelineStep], ranks: int, logs: Path, options: E
         partition=options.partition,
         mem_per_cpu_gb=options.mem_per_cpu_gb,
         qos="",
-        job_name=logs.parent.name,
+        job_name=f"biomed-{logs.parents[1].name}",
         logging_dir=str(logs),
         skip_completed=False,
         venv_path=str(activate) if activate.is_file() else None,

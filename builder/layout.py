@@ -2,7 +2,7 @@
 
 ::
 
-    work/
+    work/            each with its bookkeeping in _build/: records, manifest, rejects, logs
       paragraphs/    one row a paragraph, articles whole and in PMCID order
       annotations/   labels of a sample, who gave them, by which rubric
       student/       a student trained here; only after ``train``
@@ -13,7 +13,7 @@
       data/          parquet files by bucket
       manifest.json  files with sha256, configs with counts
       report.json    what the build did, and how far the student agrees with the recorded teacher
-      .build/        records of the files; not part of the dataset
+      _build/        records of the files; not part of the dataset
 """
 
 from __future__ import annotations
@@ -46,9 +46,8 @@ class Work:
 
     @property
     def student(self) -> StageFolder:
-        """Output of train: the student itself, with the bookkeeping beside it, since the folder can be published."""
-        path = self._stage("student")
-        return StageFolder(path, path.with_name(f".{path.name}-build"))
+        """Output of train."""
+        return StageFolder(self._stage("student"))
 
     @property
     def predictions(self) -> StageFolder:
@@ -63,4 +62,4 @@ class Work:
 
 def dataset_folder(output: Path) -> StageFolder:
     """Second output of assemble: the data files."""
-    return StageFolder(output / "data", output / ".build")
+    return StageFolder(output / "data", output / "_build")

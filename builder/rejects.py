@@ -1,4 +1,4 @@
-"""What was set aside, and why: one row an article or paragraph, in the ``rejects/`` folder of a stage."""
+"""What was set aside, and why: one row an article or paragraph, in ``_build/rejects/`` of a stage's folder."""
 
 from __future__ import annotations
 

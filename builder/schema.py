@@ -109,7 +109,7 @@ ARTICLE_SCHEMA: Final = pa.schema(
     ]
 )
 
-#: An article or paragraph set aside (``work/*/rejects/``), and why.
+#: An article or paragraph set aside (``work/*/_build/rejects/``), and why.
 REJECT_SCHEMA: Final = pa.schema(
     [("source_file", pa.string()), ("path", pa.string()), ("reason", pa.string()), ("detail", pa.string())]
 )

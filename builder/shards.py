@@ -3,13 +3,14 @@
 A stage writes into one folder::
 
     paragraphs/
-      00000.parquet …       the shards, each written aside, flushed and renamed
-      rejects/00000.parquet what the shard set aside, with reasons; only where there is something
-      records/00000.json    rows, bytes, sha256, digest of its input: written last, so a shard exists when this does
-      settings.json         what the folder was made with; a run with other settings refuses
-      manifest.json         all records together; there when the stage is complete
-      logs/                 what datatrove writes: logs and statistics by task
-      .lock                 held by the run that works here
+      00000.parquet …         the shards, each written aside, flushed and renamed
+      _build/                 bookkeeping; readers of parquet folders skip names that start with an underscore
+        rejects/00000.parquet what the shard set aside, with reasons; only where there is something
+        records/00000.json    rows, bytes, sha256, digest of its input: written last, so a shard exists when this does
+        settings.json         what the folder was made with; a run with other settings refuses
+        manifest.json         all records together; there when the stage is complete
+        logs/                 what datatrove writes: logs and statistics by task
+        .lock                 held by the run that works here
 
 A killed run leaves shards with a record (kept) and unfinished temporary files (removed by the next run). Records hold
 nothing that changes from run to run, such as times, so that an interrupted build ends with the same bytes.
@@ -125,11 +126,11 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 
 class StageFolder:
-    """The folder of one stage. ``bookkeeping`` is where records go if not into the folder itself."""
+    """The folder of one stage. ``bookkeeping`` is where records go if not into ``_build/`` of the folder itself."""
 
     def __init__(self, path: Path, bookkeeping: Path | None = None) -> None:
         self.path = path
-        self.bookkeeping = bookkeeping or path
+        self.bookkeeping = bookkeeping or path / "_build"
 
     def __repr__(self) -> str:
         return f"StageFolder({self.path})"

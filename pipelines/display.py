@@ -129,6 +129,6 @@ def show_stages(stages: list[dict[str, Any]], console: Console | None = None) ->
     for stage in stages:
         for reason, number in stage["counts"].get("rejected", {}).items():
             console.print(f"{stage['name']} set aside {number:,} {reason}", highlight=False)
-    folders = ", ".join(f"{stage['folder']}/rejects" for stage in stages if stage["counts"].get("rejected"))
+    folders = ", ".join(f"{stage['folder']}/_build/rejects" for stage in stages if stage["counts"].get("rejected"))
     if folders:
         console.print(f"Each with its reason: {folders}", highlight=False, soft_wrap=True)

@@ -1,0 +1,1 @@
+"""How well predicted labels agree with reference labels."""

@@ -53,7 +53,11 @@ def evaluate(
     size = len(groups)
     if size == 0:
         raise ValueError("nothing to evaluate: no paragraphs were given")
-    lengths = {len(part) for judge in (reference, predicted) for part in (judge.domain, judge.document_type, judge.educational_score)}
+    lengths = {
+        len(part)
+        for judge in (reference, predicted)
+        for part in (judge.domain, judge.document_type, judge.educational_score)
+    }
     if lengths != {size}:
         raise ValueError(f"sequences differ in length: {size} groups, labels of {sorted(lengths)}")
     samples = list(_samples(groups, bootstrap, seed))
@@ -89,7 +93,7 @@ def _classes(
     resampled = [_from_matrix(_matrix(truth[rows], found[rows], len(classes))) for rows in samples]
     table = {}
     for i, name in enumerate(classes):
-        table[name] = {"precision": precision[i], "recall": recall[i], "f1": f1[i], "support": support[i]}
+        table[name] = {"precision": precision[i], "recall": recall[i], "f1": f1[i], "support": int(support[i])}
         for key in ("precision", "recall", "f1"):
             table[name][f"{key}_interval"] = _interval([sample[key][i] for sample in resampled])
     majority = int(support.argmax())
@@ -123,9 +127,7 @@ def _from_matrix(matrix: NDArray[np.int64]) -> dict[str, Any]:
     return {"precision": precision, "recall": recall, "f1": f1, "macro_f1": np.nanmean(f1), "kappa": kappa}
 
 
-def _scores(
-    reference: Sequence[float], predicted: Sequence[float], samples: Sequence[NDArray[np.int64]]
-) -> dict[str, Any]:
+def _scores(reference: Sequence[float], predicted: Sequence[float], samples: Sequence[NDArray[np.int64]]) -> dict[str, Any]:
     truth, found = np.asarray(reference, dtype=float), np.asarray(predicted, dtype=float)
     low, high = schema.EDUCATIONAL_SCORES[0], schema.EDUCATIONAL_SCORES[-1]
     rounded = np.clip(np.floor(found + 0.5), low, high).astype(int)
@@ -149,9 +151,7 @@ def _scores(
     }
 
 
-def _score_values(
-    truth: NDArray[Any], found: NDArray[Any], exact: NDArray[Any], rounded: NDArray[Any]
-) -> dict[str, float]:
+def _score_values(truth: NDArray[Any], found: NDArray[Any], exact: NDArray[Any], rounded: NDArray[Any]) -> dict[str, float]:
     return {
         "spearman": spearmanr(truth, found).statistic if _varies(truth) and _varies(found) else math.nan,
         "mae": float(np.abs(truth - found).mean()),

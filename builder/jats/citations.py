@@ -7,7 +7,7 @@ While a text is built, each mark stands between U+FFFE and U+FFFF, which XML can
     (see ⟨4⟩; Smith 2001)             (see Smith 2001)
     the data of ref. ⟨12⟩ show        the data of ref. 12 show
 
-The last stays because a noun in front of it ("ref.", "reference", "note") would be left without its number.
+The last stays because the word in front of it ("ref.", "reference", "in", "by") would be left without its object.
 """
 
 from __future__ import annotations
@@ -26,18 +26,23 @@ _YEAR: Final = re.compile(r"\b(?:1[6-9]|20)\d\d[a-z]?\b")
 _SEPARATORS_AND_NUMBERS: Final = re.compile(r"[\s\d,;.&()\[\]\-\u2010-\u2015\u2212]*")
 _FOOTNOTE: Final = re.compile(r"[\[(]?(?:\d{1,2}|[a-z]|[*†‡§¶#‖]+)[\])]?")
 
-_SEPARATOR: Final = r"(?:[\s,;/&\-\u2010-\u2015\u2212]|\band\b|\bto\b)"
+_SEPARATOR: Final = r"(?:[\s,;/&\-\u2010-\u2015\u2212]|\band\b|\bto\b|\]\s*[,;]?\s*\[)"
 _NUMBER_BETWEEN: Final = r"(?:\s*[,;\-\u2010-\u2015\u2212]\s*\d+[a-z]?(?=\s*[,;\-\u2010-\u2015\u2212]))"
 _MARK: Final = re.compile(f"({OPEN}[^{CLOSE}]*{CLOSE})")
 _GROUP: Final = re.compile(rf"{OPEN}[^{CLOSE}]*{CLOSE}(?:{_NUMBER_BETWEEN}*{_SEPARATOR}*{OPEN}[^{CLOSE}]*{CLOSE})+")
-#: What may stand in brackets beside a mark and has no meaning without it.
-_LEAD: Final = re.compile(
-    rf"(?:(?:see|also|e\.?g\.?|i\.e\.|cf\.?|refs?\.?|references?|reviewed|reviews?|in|by|for|a|from|and|\d+|{_SEPARATOR})"
-    r"[\s,:]*)*",
-    re.IGNORECASE,
+#: Words that may stand in brackets before a mark and have no meaning without it.
+_LEADS: Final = frozenset(
+    [
+        *("see", "also", "e.g", "eg", "i.e", "cf", "ref", "refs", "reference", "references"),
+        *("reviewed", "review", "reviews", "in", "by", "for", "a", "from", "and", "to", ""),
+    ]
 )
+_BETWEEN_WORDS: Final = re.compile(r"[\s,;:/&\-\u2010-\u2015\u2212]+")
 _REST: Final = re.compile(rf"(?:\d|{_SEPARATOR}|(?:and )?references therein|therein)*[\])]", re.IGNORECASE)
-_NOUN: Final = re.compile(r"\b(?:refs?\.?|references?|citations?|notes?|footnotes?)\s*[(\[]?$", re.IGNORECASE)
+#: Words that would be left without their object: "ref. 12", "as proposed in [3]".
+_NEEDS_OBJECT: Final = re.compile(
+    r"\b(?:refs?\.?|references?|citations?|notes?|footnotes?|in|by|of|from|see|to|with)$", re.IGNORECASE
+)
 #: Characters before a mark that decide how it goes: longer lead-ins in brackets are prose.
 _WINDOW: Final = 80
 
@@ -84,16 +89,27 @@ def remove_marks(text: str) -> str:
 
 def _without_mark(left: str, marked: str, right: str) -> tuple[str, str]:
     """What is left of the texts before and after a mark when it goes."""
-    window = left[-_WINDOW:]
-    opening = max(window.rfind("["), window.rfind("("))
-    if opening >= 0 and _LEAD.fullmatch(window, opening + 1):
-        rest = _REST.match(right)
-        if rest:
-            left, right = left[: len(left) - len(window) + opening], right[rest.end() :]
-            window = left[-_WINDOW:]
-    if _NOUN.search(window[-16:]):
+    before, after = _strip_brackets(left, right)
+    if _NEEDS_OBJECT.search(before[-_WINDOW:].rstrip()):
         return left + unmark(marked), right
-    return _close_gap(left, right)
+    return _close_gap(before, after)
+
+
+def _strip_brackets(left: str, right: str) -> tuple[str, str]:
+    """The texts around a mark without the brackets that hold nothing else; brackets may be nested, ``(e.g. [1])``."""
+    while True:
+        window = left[-_WINDOW:]
+        opening = max(window.rfind("["), window.rfind("("))
+        rest = _REST.match(right) if opening >= 0 and _is_lead(window[opening + 1 :]) else None
+        if rest is None:
+            return left, right
+        left, right = left[: len(left) - len(window) + opening], right[rest.end() :]
+
+
+def _is_lead(text: str) -> bool:
+    """Whether the text between an opening bracket and a mark has no meaning without the mark."""
+    words = _BETWEEN_WORDS.split(text.lower())
+    return all(word.isdigit() or word.rstrip(".") in _LEADS for word in words)
 
 
 def _close_gap(left: str, right: str) -> tuple[str, str]:

@@ -24,7 +24,9 @@ MATHML: Final = "{http://www.w3.org/1998/Math/MathML}"
 MATH: Final = f"{MATHML}math"
 
 #: Operators with a space on each side: relations, arrows, products, set operations.
-_SPACED: Final = re.compile("[=<>~\u00b1\u00b7\u00d7\u00f7\u2190-\u21ff\u2208-\u220b\u2213\u2217\u2218\u221d\u2227-\u222a\u223c-\u22a5\u27f5-\u27ff\u2a7d\u2a7e]|:=|<=|>=")
+_SPACED: Final = re.compile(
+    "[=<>~\u00b1\u00b7\u00d7\u00f7\u2190-\u21ff\u2208-\u220b\u2213\u2217\u2218\u221d\u2227-\u222a\u223c-\u22a5\u27f5-\u27ff\u2a7d\u2a7e]|:=|<=|>="
+)
 _SIGNS: Final = frozenset("+-\u2212\u2013")
 _BEFORE_UNARY: Final = "([{,=<>\u2264\u2265\u00d7"
 #: Signs over a letter, as the combining character that prints the same.
@@ -38,14 +40,30 @@ _ACCENTS: Final = {
     "\u02c7": "\u030c",
 }
 _IGNORED: Final = frozenset({"annotation", "annotation-xml", "mphantom", "none", "mprescripts"})
+#: Sums and limits, which stand apart from what they range over.
+_LARGE: Final = frozenset({f"{MATHML}munder", f"{MATHML}munderover"})
 _ATOM: Final = re.compile(r"[^\W_]*|[^\w\s]|\\\w+")
-_TEX_BODY: Final = re.compile(r"\\begin\{document\}(.*?)\\end\{document\}", re.DOTALL)
+#: Deepest nesting of a formula that is read, by recursion. Formulas in print stay below 40.
+MAX_FORMULA_DEPTH: Final = 100
+_TEX_BEGIN: Final = r"\begin{document}"
+_TEX_END: Final = r"\end{document}"
 
 
 def tex_text(source: str) -> str:
     """TeX without preamble and dollar signs."""
-    body = _TEX_BODY.search(source)
-    return (body.group(1) if body else source).replace("$", "").strip()
+    _, begin, body = source.partition(_TEX_BEGIN)
+    formula = body.partition(_TEX_END)[0] if begin else source
+    return formula.replace("$", "").strip()
+
+
+def is_too_deep(element: etree._Element) -> bool:
+    """Whether a MathML element is nested deeper than :func:`mathml_text` can go."""
+    depth = 0
+    for event, _ in etree.iterwalk(element, events=("start", "end")):
+        depth += 1 if event == "start" else -1
+        if depth > MAX_FORMULA_DEPTH:
+            return True
+    return False
 
 
 def mathml_text(element: etree._Element) -> str:
@@ -56,7 +74,7 @@ def mathml_text(element: etree._Element) -> str:
 def annotation_text(element: etree._Element) -> str:
     """What a MathML element repeats in another notation."""
     notes = [*element.iter(f"{MATHML}annotation"), *element.iter(f"{MATHML}annotation-xml")]
-    return "".join("".join(note.itertext()) for note in notes)
+    return "".join(str(text) for note in notes for text in note.itertext())
 
 
 def _write(element: etree._Element) -> str:
@@ -66,7 +84,7 @@ def _write(element: etree._Element) -> str:
     if name == "mo":
         return element.text or ""
     if name in ("mi", "mn", "mtext", "ms"):
-        return "".join(element.itertext())
+        return "".join(map(str, element.itertext()))
     if name == "mspace":
         return " "
     children = list(element)
@@ -89,6 +107,8 @@ def _row(children: list[etree._Element]) -> str:
             part = f" {token} "
         elif is_operator and token in (",", ";"):
             part = f"{token} "
+        elif child.tag in _LARGE:
+            part = f"{part} "
         text += part + (child.tail or "").strip()
     return text
 
@@ -142,8 +162,8 @@ def _root(_: etree._Element, children: list[etree._Element]) -> str:
 
 
 def _fenced(element: etree._Element, children: list[etree._Element]) -> str:
-    separator = (element.get("separators", ",").strip() or " ")[0]
-    inside = f"{separator} ".join(_base(child) for child in children)
+    separators = element.get("separators", ",").split()
+    inside = f"{separators[0]} ".join(_base(child) for child in children) if separators else _row(children)
     return element.get("open", "(") + inside + element.get("close", ")")
 
 
@@ -180,8 +200,9 @@ _WRITERS: Final = {
     "semantics": _semantics,
     "mmultiscripts": _multiscripts,
 }
-#: Children that an element must have; one that has fewer is written as a row.
+#: Children that an element must have; one with fewer is written as a row.
 _ARITY: Final = {
-    "msup": 2, "msub": 2, "msubsup": 3, "mover": 2, "munder": 2, "munderover": 3, "mfrac": 2, "mroot": 2, "semantics": 1,
-    "mmultiscripts": 1,
-}  # fmt: skip
+    **dict.fromkeys(("msubsup", "munderover"), 3),
+    **dict.fromkeys(("msup", "msub", "mover", "munder", "mfrac", "mroot"), 2),
+    **dict.fromkeys(("semantics", "mmultiscripts"), 1),
+}

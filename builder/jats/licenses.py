@@ -43,33 +43,23 @@ _URL_ZERO: Final = re.compile(
     r"creativecommons\.org/+(?:publicdomain/zero|licen[sc]es/(?:publicdomain/)?(?:zero|cc0))"
 )
 _URL_PUBLIC_DOMAIN: Final = re.compile(r"creativecommons\.org/+(?:publicdomain/mark|licen[sc]es/publicdomain)")
-_SHORT_NAME: Final = re.compile(r"\b(?:cc|creative[ -]commons)[ -]*(by(?:[ /-]*(?:nc|nd|sa))*)(?![a-z])")
+_SHORT_NAME: Final = re.compile(
+    r"\b(?:(?:cc|creative[ -]commons)[ -]*(?=by)|(?=by-[ns]))(by(?:[ /-]*(?:nc|nd|sa))*)(?![a-z])"
+)
 _BARE_SHORT_NAME: Final = re.compile(r"(by(?:[ /-]*(?:nc|nd|sa))*)(?:[ /-]*\d(?:\.\d)?)?")
 _ZERO_NAME: Final = re.compile(r"\bcc[ -]?(?:0|zero)\b|\bcreative commons (?:zero|0|public domain dedication)\b")
 _LONG_NAME: Final = re.compile(r"\bcreative commons,?\s+(?:\(?cc\)?\s+)?(?:license\s+)?attribution")
 _NONCOMMERCIAL: Final = re.compile(
     r"\bnon[ -]*c?ommercial|\b(?:does|do|is|are) not (?:permit|allow|permitted)[a-z ]{0,12} commercial|"
     r"\bnot for commercial|\bcommercial (?:use|exploitation|purposes) (?:is|are) (?:not|prohibited)"
+)
+#: Says that both kinds of use are allowed.
+_BOTH_USES: Final = re.compile(
+    r"\bcommercial(?:ly)?,? (?:and|or) non[ -]?commercial|\bnon[ -]?commercial(?:ly)?,? (?:and|or) commercial"
 )
 _NO_DERIVATIVES: Final = re.compile(r"\bno[ -]*deriv")
 _SHARE_ALIKE: Final = re.compile(r"\bshare[ -]*alike|\bsharealike")
 _SENTENCE_END: Final = re.compile(r"\. (?!\d)")
-_PUBLIC_DOMAIN: Final = re.compile(r"creativecommons\.org/+(?:publicdomain/mark|licen[sc]es/publicdomain)")
-_SHORT_NAME: Final = re.compile(r"\b(?:cc|creative[ -]commons)[ -]*(by(?:[ /-]*(?:nc|nd|sa))*)(?![a-z])")
-_BARE_SHORT_NAME: Final = re.compile(r"(by(?:[ /-]*(?:nc|nd|sa))*)(?:[ /-]*\d(?:\.\d)?)?")
-_ZERO_NAME: Final = re.compile(r"\bcc[ -]?(?:0|zero)\b|\bcreative commons (?:zero|0|public domain dedication)\b")
-_LONG_NAME: Final = re.compile(r"\bcreative commons,?\s+(?:\(?cc\)?\s+)?(?:license\s+)?attribution")
-_NONCOMMERCIAL: Final = re.compile(
-    r"\bnon[ -]*c?ommercial|\b(?:does|do|is|are) not (?:permit|allow|permitted)[a-z ]{0,12} commercial|"
-    r"\bnot for commercial|\bcommercial (?:use|exploitation|purposes) (?:is|are) (?:not|prohibited)"
-)
-_NO_DERIVATIVES: Final = re.compile(r"\bno[ -]*deriv")
-_SHARE_ALIKE: Final = re.compile(r"\bshare[ -]*alike|\bsharealike")
-#: The waiver that many CC BY articles add for their data only.
-_DATA_WAIVER: Final = re.compile(
-    r"[^.]*?creative commons (?:cc0 )?(?:1\.0 )?(?:universal )?public domain dedication(?: waiver)?(?:(?!\. [a-z]).){0,120}?"
-    r"(?:applies|applied) to (?:the|all) (?:meta)?data"
-)
 _PUBLIC_DOMAIN: Final = re.compile(r"\bis in the public domain\b|\bpublic domain (?:mark|declaration|dedication)\b")
 _DASHES: Final = re.compile("[\u2010-\u2015\u2212\u00ad]")
 
@@ -104,8 +94,9 @@ def read_license(article_meta: etree._Element | None, facts: Mapping[str, object
     code = max((signal.code for signal in signals), key=_STRICTNESS.__getitem__)
     winners = [signal for signal in signals if signal.code == code]
     source = next((signal for signal in winners if signal.url), winners[0])
-    conflict = len({signal.code for signal in signals}) > 1
-    return License(code, source.url, _GROUPS[code], source.source, conflict)
+    # A CC0 waiver is often described as a dedication to the public domain: no contradiction.
+    said = {"CC0" if signal.code == "public domain" else signal.code for signal in signals}
+    return License(code, source.url, _GROUPS[code], source.source, len(said) > 1)
 
 
 def code_of_url(url: str) -> str | None:
@@ -136,9 +127,9 @@ def code_of_name(name: str) -> str | None:
 def code_of_prose(prose: str) -> str | None:
     """The licence that a sentence names, with the restrictions that the sentences around it add."""
     text = _without_data_waiver(_plain(prose))
-    short = _SHORT_NAME.search(text)
-    if short or _LONG_NAME.search(text):
-        flags = short.group(1) if short else ""
+    flags = " ".join(_SHORT_NAME.findall(text))
+    if flags or _LONG_NAME.search(text):
+        text = _BOTH_USES.sub(" ", text)
         return _code(
             noncommercial="nc" in flags or _NONCOMMERCIAL.search(text) is not None,
             no_derivatives="nd" in flags or _NO_DERIVATIVES.search(text) is not None,
@@ -222,7 +213,7 @@ def _license_signals(license_element: etree._Element) -> Iterator[_Signal]:
 
 
 def _prose_signals(element: etree._Element, source: str) -> Iterator[_Signal]:
-    prose = "".join(element.itertext())
+    prose = "".join(map(str, element.itertext()))
     plain = _plain(prose)
     about_data = _without_data_waiver(plain) != plain
     links = [link.get(_XLINK_HREF) or link.text or "" for link in element.iter("ext-link", "uri")]

@@ -14,10 +14,11 @@ from typing import Final
 from lxml import etree
 
 from builder.errors import MalformedArticle
+from builder.jats.collector import too_deep
+from builder.jats.counting import count_element
 from builder.jats.metadata import read_metadata
 from builder.jats.model import Article
 from builder.jats.reasons import RejectReason
-from builder.jats.text import count_element, too_deep
 from builder.jats.walk import paragraphs_of
 
 #: A larger file is refused; the largest articles of PubMed Central have some tens of megabytes.
@@ -107,7 +108,7 @@ def _replace_named_entities(root: etree._Element) -> None:
     """Put the characters of standard named entities, ``&alpha;``, that the missing DTD would have defined."""
     for entity in list(root.iter(etree.Entity)):
         parent = entity.getparent()
-        characters = html5.get(f"{entity.name};")
+        characters = html5.get((entity.text or "").removeprefix("&"))
         if characters is None or parent is None:
             raise _refusal(RejectReason.UNKNOWN_ENTITY, f"line {entity.sourceline}: {entity.text}")
         text = characters + (entity.tail or "")

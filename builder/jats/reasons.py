@@ -18,7 +18,7 @@ class RejectReason(StrEnum):
     NOT_WELL_FORMED = "not_well_formed"
     """The file is not XML: a syntax error, NUL bytes, or bytes that its encoding does not have. Never repaired."""
     TOO_DEEP = "too_deep"
-    """Elements are nested deeper than :data:`builder.jats.text.MAX_DEPTH`."""
+    """Elements, inline elements or a formula are nested deeper than the limits in :mod:`builder.jats.collector`."""
     DECLARES_ENTITIES = "declares_entities"
     """The file declares entities of its own, the means of expansion attacks."""
     UNKNOWN_ENTITY = "unknown_entity"

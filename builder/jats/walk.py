@@ -9,42 +9,41 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from lxml import etree
 
+from builder.jats.collector import BLOCKS, MAX_DEPTH, too_deep
+from builder.jats.counting import count_characters, count_element
 from builder.jats.model import Paragraph
 from builder.jats.reasons import DropReason
-from builder.jats.text import BLOCKS, MAX_DEPTH, count_characters, count_element, inline_text, own_text, too_deep
+from builder.jats.text import inline_text, own_text
 
 _XML_LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"
 
 _DROPPED: Final = {
-    **dict.fromkeys(("title", "subtitle", "label"), DropReason.TITLE),
-    **dict.fromkeys(("attrib", "speaker"), DropReason.ATTRIBUTION),
-    "term": DropReason.TERM,
-    **dict.fromkeys(("table-wrap", "table-wrap-group", "table", "array"), DropReason.TABLE),
-    **dict.fromkeys(
-        ("fig", "fig-group", "graphic", "inline-graphic", "chem-struct", "chem-struct-wrap", "alternatives"),
-        DropReason.FIGURE,
-    ),
-    **dict.fromkeys(("disp-formula", "disp-formula-group"), DropReason.FORMULA),
-    **dict.fromkeys(("supplementary-material", "media"), DropReason.SUPPLEMENT),
-    **dict.fromkeys(("ref-list", "ref"), DropReason.REFERENCES),
-    **dict.fromkeys(("permissions", "license", "copyright-statement", "copyright-year"), DropReason.LICENSE),
-    **dict.fromkeys(
-        (
-            "journal-meta", "processing-meta", "sec-meta", "object-id", "kwd-group", "related-article", "related-object",
-            "alt-text", "long-desc", "sig-block", "address", "contrib-group", "aff", "subj-group", "custom-meta-group",
+    name: reason
+    for reason, names in {
+        DropReason.TITLE: "title subtitle label",
+        DropReason.ATTRIBUTION: "attrib speaker",
+        DropReason.TERM: "term term-head def-head",
+        DropReason.TABLE: "table-wrap table-wrap-group table array",
+        DropReason.FIGURE: "fig fig-group graphic inline-graphic chem-struct chem-struct-wrap alternatives",
+        DropReason.FORMULA: "disp-formula disp-formula-group",
+        DropReason.SUPPLEMENT: "supplementary-material media",
+        DropReason.REFERENCES: "ref-list ref",
+        DropReason.LICENSE: "permissions license copyright-statement copyright-year",
+        DropReason.METADATA: (
+            "journal-meta processing-meta sec-meta object-id kwd-group related-article related-object alt-text "
+            "long-desc sig-block address corresp contrib-group aff subj-group custom-meta-group"
         ),
-        DropReason.METADATA,
-    ),
-}  # fmt: skip
+    }.items()
+    for name in names.split()
+}
 #: Where only some children hold paragraphs; all others are metadata.
 _KEPT_IN_FRONT: Final = frozenset({"article-meta", "abstract", "trans-abstract", "author-notes", "notes", "fn-group"})
 _FRONT: Final = frozenset({"front", "article-meta", "front-stub"})
-_LICENSE_IN_FRONT: Final = frozenset({"permissions", "license", "copyright-statement", "copyright-year"})
 
 _ZONES: Final = {
     "front": "front",
@@ -111,6 +110,7 @@ class _Walk:
                 continue
             reason = _DROPPED.get(name)
             if reason is not None:
+                # Only here for those inside a paragraph; others never come onto the stack.
                 self.dropped[reason] += count_element(place.element)
             elif name in _UNITS or (name == "disp-quote" and _is_text_only(place.element)):
                 self._add_unit(place)
@@ -120,6 +120,7 @@ class _Walk:
     def _add_unit(self, place: _Place) -> None:
         element, context = place.element, place.context
         own = own_text(element, self.dropped, keep_lines=_UNITS.get(element.tag, False))
+        language = _language(element) or context.language
         if any(character.isalnum() for character in own.text):
             self.paragraphs.append(
                 Paragraph(
@@ -128,64 +129,48 @@ class _Walk:
                     zone=context.zone,
                     section_path=list(context.section_path),
                     text=own.text,
-                    language=_language(element) or context.language,
+                    language=language,
                     source_characters=own.source_characters,
                 )
             )
-        elif own.source_characters:
+        else:
             self.dropped[DropReason.EMPTY] += own.source_characters
         if own.has_blocks:
-            self._push_children(
-                place, replace(context, in_paragraph=True, language=_language(element) or context.language)
-            )
+            inherited = _Context(context.zone, context.section_path, language, context.depth + 1, in_paragraph=True)
+            self._push_children(place, inherited)
 
     def _enter(self, place: _Place) -> None:
         element, context = place.element, place.context
-        if element.text and not element.text.isspace():
-            self.dropped[DropReason.OUTSIDE_PARAGRAPH] += count_characters(element.text)
+        name = element.tag
+        self.dropped[DropReason.OUTSIDE_PARAGRAPH] += _count_loose_text(element)
         title = _heading(element)
-        is_article = element is self._article
-        self._push_children(
-            place,
-            _Context(
-                zone=context.zone if context.zone == "sub-article" else _ZONES.get(element.tag, context.zone),
-                section_path=(*context.section_path, title) if title else context.section_path,
-                language=None if is_article else _language(element) or context.language,
-                depth=context.depth,
-                in_paragraph=False,
-            ),
+        inherited = _Context(
+            zone=context.zone if context.zone == "sub-article" else _ZONES.get(name, context.zone),
+            section_path=(*context.section_path, title) if title else context.section_path,
+            language=None if element is self._article else _language(element) or context.language,
+            depth=context.depth + 1,
+            in_paragraph=False,
         )
+        self._push_children(place, inherited)
 
     def _push_children(self, place: _Place, context: _Context) -> None:
-        """Put the children on the stack, the first on top."""
-        if context.depth >= MAX_DEPTH:
+        """Put the children that may hold paragraphs on the stack, the first on top."""
+        if context.depth > MAX_DEPTH:
             raise too_deep()
-        context = replace(context, depth=context.depth + 1)
-        parent = place.element
-        in_front = parent.tag in _FRONT and not context.in_paragraph
-        children = list(parent)
-        names = [child.tag for child in children]
-        totals = Counter(names)
-        seen: Counter[str] = Counter()
-        places = []
-        for child, name in zip(children, names, strict=True):
-            tail = child.tail
-            if tail and not context.in_paragraph and not tail.isspace():
-                self.dropped[DropReason.OUTSIDE_PARAGRAPH] += count_characters(tail)
-            index = seen[name]
-            seen[name] = index + 1
-            if in_front and name not in _KEPT_IN_FRONT:
-                reason = DropReason.LICENSE if name in _LICENSE_IN_FRONT else DropReason.METADATA
-                self.dropped[reason] += count_element(child)
-                continue
-            if name in _DROPPED and not context.in_paragraph:
-                self.dropped[_DROPPED[name]] += count_element(child)
-                continue
-            step = _step(child)
-            path = f"{place.path}/{step}[{index + 1}]" if totals[name] > 1 else f"{place.path}/{step}"
-            places.append(_Place(child, path, self._body_path(place, name, index), context))
-        places.reverse()
-        self._stack += places
+        is_front = place.element.tag in _FRONT
+        children = list(place.element)
+        steps = _steps(children)
+        for child, (index, step) in zip(reversed(children), reversed(steps), strict=True):
+            name = child.tag
+            if not context.in_paragraph:
+                reason = _DROPPED.get(name)
+                if is_front and name not in _KEPT_IN_FRONT and reason is not DropReason.LICENSE:
+                    reason = DropReason.METADATA
+                if reason is not None:
+                    self.dropped[reason] += count_element(child)
+                    continue
+            body_path = self._body_path(place, name, index)
+            self._stack.append(_Place(child, f"{place.path}/{step}", body_path, context))
 
     def _body_path(self, parent: _Place, name: str, index: int) -> str | None:
         if parent.element is self._article:
@@ -203,11 +188,35 @@ def _root_path(article: etree._Element) -> str:
     return f"/{parent.tag}/article[1]" if has_several else f"/{parent.tag}/article"
 
 
-def _step(element: etree._Element) -> str:
-    if element.tag[0] != "{":
-        return element.tag
+def _steps(children: list[etree._Element]) -> list[tuple[int, str]]:
+    """For each child its place among those of its name, from zero, and its XPath step."""
+    totals: dict[str, int] = {}
+    indices = []
+    for child in children:
+        name = child.tag
+        index = totals.get(name, 0)
+        totals[name] = index + 1
+        indices.append((name, index))
+    steps = []
+    for (name, index), child in zip(indices, children, strict=True):
+        step = name if name[0] != "{" else _prefixed_name(child)
+        steps.append((index, f"{step}[{index + 1}]" if totals[name] > 1 else step))
+    return steps
+
+
+def _prefixed_name(element: etree._Element) -> str:
     local = element.tag.rpartition("}")[2]
     return f"{element.prefix}:{local}" if element.prefix else local
+
+
+def _count_loose_text(element: etree._Element) -> int:
+    """Characters of text directly inside the element, before, between and after its children."""
+    count = count_characters(element.text or "")
+    for child in element:
+        tail = child.tail
+        if tail:
+            count += count_characters(tail)
+    return count
 
 
 def _language(element: etree._Element) -> str | None:
@@ -224,10 +233,10 @@ def _is_text_only(quote: etree._Element) -> bool:
 
 def _heading(element: etree._Element) -> str:
     """The title that the element gives to what is inside, with its label: ``1. Introduction``."""
-    title = element.find("title")
+    title = next(element.iterchildren("title"), None)
     if title is None and element.tag == "boxed-text":
         title = element.find("caption/title")
     if title is None and element.tag not in _LABELLED:
         return ""
-    label = inline_text(element.find("label"))
-    return f"{label} {inline_text(title)}".strip()
+    label = next(element.iterchildren("label"), None)
+    return f"{inline_text(label)} {inline_text(title)}".strip()

@@ -12,7 +12,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from builder.atomic import atomic_path
@@ -133,7 +133,12 @@ def _copy_members(tar: tarfile.TarFile, out: zipfile.ZipFile, path: Path) -> Non
         stream = tar.extractfile(member)
         if stream is not None:
             # one byte above the limit is enough for ingest to set the article aside with its reason
-            _copy(stream, out, zipfile.ZipInfo(member.name), MAX_ARTICLE_BYTES + 1)
+            _copy(stream, out, zipfile.ZipInfo(_plain(member.name)), MAX_ARTICLE_BYTES + 1)
+
+
+def _plain(name: str) -> str:
+    """``./a//b`` and ``a/b`` are one name, as they would be on disk."""
+    return PurePosixPath(name).as_posix()
 
 
 def _copy(stream: IO[bytes], out: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> None:

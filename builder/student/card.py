@@ -14,7 +14,7 @@ _TEMPLATE = Path(__file__).parent / "card.md.jinja"
 
 
 def render_card(config: StudentConfig, metrics: dict[str, Any], weight_bytes: int) -> str:
-    """Markdown with YAML front matter for the Hub. ``metrics`` is what :func:`builder.evaluation.metrics.evaluate` gives."""
+    """Markdown with YAML front matter for the Hub, of the metrics of :func:`builder.evaluation.metrics.evaluate`."""
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     environment.filters |= {"number": _number, "interval": _interval, "percent": _percent}
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))

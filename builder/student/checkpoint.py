@@ -53,7 +53,9 @@ def restore(folder: Path, state: TrainingState, fingerprint: dict[str, Any]) -> 
     try:
         content = torch.load(path, weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise StudentError(f"cannot read the checkpoint {path}: {error}. Delete {folder} to train from the start.") from error
+        raise StudentError(
+            f"cannot read the checkpoint {path}: {error}. Delete {folder} to train from the start."
+        ) from error
     kept = content["fingerprint"]
     differing = sorted(key for key in kept.keys() | fingerprint.keys() if kept.get(key) != fingerprint.get(key))
     if differing:

@@ -40,7 +40,7 @@ LORA_TARGETS = ("query", "key", "value", "attention.output.dense", "intermediate
 class StudentConfig:
     """All that is needed beside the weights. ``max_length`` and ``section_tokens`` are in tokens.
 
-    ``temperatures`` divide the logits of each head; 1 leaves them as trained. ``training`` holds facts, read by no code.
+    ``temperatures`` divide the logits of each head; see :mod:`builder.student.calibration`. ``training`` holds facts, read by no code.
     """
 
     encoder: str = DEFAULT_ENCODER
@@ -74,7 +74,9 @@ def load_config(folder: Path) -> StudentConfig:
         raw["labels"] = {head: tuple(classes) for head, classes in raw["labels"].items()}
         config = StudentConfig(**raw)
     except FileNotFoundError:
-        raise StudentError(f"{folder} is no student folder: {CONFIG_FILE} is missing. Train one, or give another.") from None
+        raise StudentError(
+            f"{folder} is no student folder: {CONFIG_FILE} is missing. Train one, or give another."
+        ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StudentError(f"{path} is malformed: {error}. Train the student again.") from error
     _check(config, path)

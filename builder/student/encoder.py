@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import zipfile
@@ -56,7 +55,7 @@ def _default_folder() -> Path:
             _from_hub(staged, from_index)
         check_sha256(staged / "model.safetensors", DEFAULT_ENCODER_SHA256)
         try:
-            os.rename(staged, kept)
+            staged.rename(kept)
         except OSError:
             if not kept.is_dir():  # else another process was first, with the same files
                 raise

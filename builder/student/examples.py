@@ -57,7 +57,8 @@ def split_by_article(examples: Sequence[Example], fraction: float, seed: int) ->
 
     An article is held out where the hash of its name falls below ``fraction``, so that adding articles moves none.
     """
-    train, heldout = [], []
+    train: list[Example] = []
+    heldout: list[Example] = []
     for example in examples:
         value = int.from_bytes(hashlib.sha256(f"{seed}:{example.group}".encode()).digest()[:8], "big") / 2**64
         (heldout if value < fraction else train).append(example)

@@ -37,8 +37,7 @@ class InputEncoder:
         self._tokenizer = load_tokenizer(folder)
         self._max_length = max_length
         self._section_tokens = section_tokens
-        self._cls = self._tokenizer.token_to_id("[CLS]")
-        self._sep = self._tokenizer.token_to_id("[SEP]")
+        self._cls, self._sep = self._tokenizer.encode("").ids
 
     def encode(self, texts: Sequence[str], section_paths: Sequence[Sequence[str]]) -> list[Encoded]:
         """One :class:`Encoded` for each text; ``section_paths`` are titles, outermost first, empty for none."""

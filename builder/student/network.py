@@ -48,9 +48,12 @@ def load_encoder(folder: Path, attention_dropout: float = 0.0) -> BertModel:
     used = encoder.state_dict()
     missing = sorted(set(used) - set(weights))
     if missing:
-        raise StudentError(f"encoder {folder} lacks the tensor {missing[0]} and {len(missing) - 1} more: not a BERT encoder")
+        raise StudentError(
+            f"encoder {folder} lacks the tensor {missing[0]} and {len(missing) - 1} more: not a BERT encoder"
+        )
     encoder.load_state_dict({name: weights[name] for name in used})
-    return encoder.eval()
+    encoder.train(False)
+    return encoder
 
 
 def merge_adapters(encoder: nn.Module, adapters: Mapping[str, Tensor], scale: float) -> None:
@@ -65,8 +68,8 @@ def merge_adapters(encoder: nn.Module, adapters: Mapping[str, Tensor], scale: fl
     with torch.no_grad():
         for layer in sorted(layers):
             try:
-                weight = encoder.get_submodule(layer).weight
-                weight += scale * (adapters[layer + LORA_B].float() @ adapters[layer + LORA_A].float())
+                weight = encoder.get_parameter(f"{layer}.weight")
+                weight.add_(adapters[layer + LORA_B].float() @ adapters[layer + LORA_A].float(), alpha=scale)
             except (AttributeError, KeyError, RuntimeError) as error:
                 raise StudentError(f"the adapter of {layer} does not fit the encoder: {error}") from error
 

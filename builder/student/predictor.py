@@ -35,7 +35,7 @@ DECIMALS = 5
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """One row a text: probabilities in the class order of :mod:`builder.schema`, and the mean of the score's distribution."""
+    """One row a text: probabilities in the class order of :mod:`builder.schema`, and the mean of the score."""
 
     domain_scores: NDArray[np.float64]
     document_type_scores: NDArray[np.float64]
@@ -88,19 +88,25 @@ class Predictor:
     def predict(self, texts: Sequence[str], section_paths: Sequence[Sequence[str]]) -> Predictions:
         """Label paragraphs; ``section_paths`` are their section titles, outermost first.
 
-        Texts are batched by length within :data:`BATCH_TOKENS`; what stands beside a text changes its result by less than 1e-4.
+        Texts are batched by length within :data:`BATCH_TOKENS`; what else is in a text's batch changes its result by
+        less than 1e-4.
         """
+        found = {
+            head: torch.from_numpy(values / self.config.temperatures[head]).softmax(-1).numpy()
+            for head, values in self.logits(texts, section_paths).items()
+        }
+        mean = found["educational_score"] @ np.asarray(schema.EDUCATIONAL_SCORES, dtype=np.float64)
+        return Predictions(found["domain"].round(DECIMALS), found["document_type"].round(DECIMALS), mean.round(DECIMALS))
+
+    def logits(self, texts: Sequence[str], section_paths: Sequence[Sequence[str]]) -> dict[str, NDArray[np.float64]]:
+        """Head -> logits [texts, classes], before temperatures."""
         encoded = self._inputs.encode(texts, section_paths)
         found = {head: np.zeros((len(encoded), len(classes))) for head, classes in HEADS.items()}
         with torch.inference_mode():
             for batch in budget_batches([len(item.ids) for item in encoded], BATCH_TOKENS):
-                logits = self._network(*collate([encoded[i] for i in batch]))
-                for head, values in logits.items():
-                    found[head][batch] = (values / self.config.temperatures[head]).double().softmax(-1).numpy()
-        mean = found["educational_score"] @ np.asarray(schema.EDUCATIONAL_SCORES, dtype=np.float64)
-        return Predictions(
-            found["domain"].round(DECIMALS), found["document_type"].round(DECIMALS), mean.round(DECIMALS)
-        )
+                for head, values in self._network(*collate([encoded[i] for i in batch])).items():
+                    found[head][batch] = values.numpy()
+        return found
 
 
 def student_digest(folder: Path) -> str:

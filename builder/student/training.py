@@ -76,7 +76,12 @@ def build_network(settings: TrainingSettings) -> StudentNetwork:
     from peft import LoraConfig, inject_adapter_in_model
 
     encoder = load_encoder(encoder_folder(settings.encoder), settings.attention_dropout)
-    lora = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=list(LORA_TARGETS), lora_dropout=0.0)
+    lora = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,  # type: ignore[arg-type]  # declared int, used as a factor
+        lora_dropout=0.0,
+        target_modules=list(LORA_TARGETS),
+    )
     for parameter in encoder.parameters():
         parameter.requires_grad_(False)
     replace_dropout(encoder, settings.dropout)

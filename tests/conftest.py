@@ -1,0 +1,79 @@
+"""A small build that several tests look at, and the means to run the command line as a user does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.corpus import write_corpus
+
+ROOT = Path(__file__).parents[1]
+#: Real data that lies beside the checkout on some machines; tests that need it skip without it.
+SHARED = ROOT.parent / "shared"
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    if not SHARED.is_dir():
+        pytest.skip("needs the folder shared/ beside the checkout")
+    return SHARED
+
+
+def builder_command(*arguments: object) -> list[str]:
+    """The command line of ``biomed-builder`` in this environment."""
+    return [sys.executable, "-m", "pipelines.cli", *map(str, arguments)]
+
+
+def run_builder(*arguments: object, **kwargs: Any) -> subprocess.CompletedProcess[str]:
+    """Run ``biomed-builder`` to its end."""
+    return subprocess.run(
+        builder_command(*arguments), capture_output=True, text=True, check=False, cwd=kwargs.pop("cwd", ROOT), **kwargs
+    )
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@dataclass(frozen=True)
+class Built:
+    """A finished build of the made-up corpus."""
+
+    source: Path
+    work: Path
+    output: Path
+    report: dict[str, Any]
+
+    def build_again(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        return run_builder(
+            "build", "--source", self.source, "--work", self.work, "--output", self.output, "--json", *arguments
+        )
+
+
+@pytest.fixture(scope="session")
+def built(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    folder = tmp_path_factory.mktemp("build")
+    paths = {"source": corpus, "work": folder / "work", "output": folder / "biomed-enriched"}
+    done = Built(**paths, report={}).build_again()
+    assert done.returncode == 0, done.stderr
+    return Built(**paths, report=json.loads(done.stdout))
+
+
+@pytest.fixture(autouse=True)
+def _offline_and_fresh_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """datasets keeps loaded tables under HF_HOME; a test that reads another's would prove nothing."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "hf" / "datasets"), raising=False)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -1,0 +1,147 @@
+"""From articles to load_dataset, on made-up articles of every kind."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from datasets import Features, load_dataset
+
+from builder.dataset.recipes import CASES_ONLY, EDUCATIONAL, RECIPES, ArticleFact, Recipe
+from builder.schema import DATASET_SCHEMA
+from tests.conftest import Built
+from tests.corpus import NONCOMMERCIAL_WORD
+
+
+def rows_of(built: Built, columns: list[str]) -> list[dict[str, Any]]:
+    tables = [pq.read_table(path, columns=columns) for path in sorted((built.output / "data").glob("*.parquet"))]
+    return [row for table in tables for row in table.to_pylist()]
+
+
+def expected_rows(recipe: Recipe, rows: list[dict[str, Any]]) -> Counter[str]:
+    """What a recipe should give, from its words and the rows of base alone."""
+    by_article: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_article.setdefault(row["article_id"], []).append(row)
+    counts: Counter[str] = Counter()
+    for paragraphs in by_article.values():
+        clinical = 2 * sum(p["domain"] == "clinical" for p in paragraphs) > len(paragraphs)
+        case = any(p["document_type"] == "Clinical case" for p in paragraphs)
+        french = any(p["language"] == "fr" for p in paragraphs)
+        factor = {
+            "base": 1,
+            "educational": 1,
+            "clinical_upsampled": 10 if clinical else 1,
+            "clinical_cases_upsampled": 10 if case else 1,
+            "clinical_cases": 1,
+            "all": 10 if clinical or case or french else 1,
+        }[recipe.name]
+        for p in paragraphs:
+            if EDUCATIONAL in recipe.rows and not p["educational_score"] >= 3:
+                continue
+            if CASES_ONLY in recipe.rows and p["document_type"] != "Clinical case":
+                continue
+            counts[p["id"]] += factor
+    return counts
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("streaming", [False, True], ids=["map", "streaming"])
+def test_every_config_loads_with_exactly_the_rows_of_its_recipe(
+    built: Built, recipe: Recipe, streaming: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(built.output.parent)
+    columns = ["id", "article_id", "domain", "document_type", "educational_score", "language", "text"]
+    base = rows_of(built, columns)
+    loaded = load_dataset("biomed-enriched", recipe.name, streaming=streaming)
+    seen: Counter[str] = Counter()
+    for dataset in loaded.values():
+        assert dataset.features == Features.from_arrow_schema(DATASET_SCHEMA)
+        seen.update(row["id"] for row in dataset)
+    assert seen == expected_rows(recipe, base)
+
+
+def test_the_corpus_exercises_every_fact(built: Built) -> None:
+    """Without this, the test above could pass on a corpus where no article is upsampled."""
+    buckets = {path.name.rsplit("-", 3)[0] for path in (built.output / "data").glob("*.parquet")}
+    parts = {part for bucket in buckets for part in bucket.split("-")}
+    assert parts >= {"commercial", "noncommercial", "plain", *(fact.value for fact in ArticleFact)}
+
+
+def test_variants_take_at_most_a_tenth_more_than_base(built: Built) -> None:
+    stored = sum(path.stat().st_size for path in (built.output / "data").iterdir())
+    base = next(config for config in built.report["configs"] if config["config"] == "base")["bytes"]
+    assert stored <= 1.1 * base
+
+
+def test_noncommercial_text_is_nowhere_in_the_dataset_folder(built: Built) -> None:
+    rows = rows_of(built, ["license_code", "text", "text_sha256"])
+    noncommercial = [row for row in rows if row["license_code"].startswith("CC BY-NC")]
+    assert noncommercial
+    assert all(row["text"] is None and row["text_sha256"] for row in noncommercial)
+    assert all(row["text"] for row in rows if not row["license_code"].startswith("CC BY-NC"))
+    for path in built.output.rglob("*"):
+        if path.is_file():
+            assert NONCOMMERCIAL_WORD.encode() not in path.read_bytes(), path
+    for path in (built.output / "data").glob("*.parquet"):
+        assert NONCOMMERCIAL_WORD not in str(pq.read_table(path).to_pydict()), path
+
+
+def test_articles_of_unknown_licence_are_counted_and_left_out(built: Built) -> None:
+    assert built.report["unknown_license"]["articles"] == 2
+    assert all(row["license_code"] for row in rows_of(built, ["license_code"]))
+
+
+def test_a_second_run_does_nothing(built: Built) -> None:
+    before = {path: path.stat().st_mtime_ns for path in built.output.rglob("*") if path.is_file() and path.name != ".lock"}
+    again = built.build_again()
+    assert again.returncode == 0, again.stderr
+    assert all(stage["made"] == 0 for stage in json.loads(again.stdout)["stages"])
+    after = {path: path.stat().st_mtime_ns for path in built.output.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert after == before
+
+
+def test_another_setting_is_refused_and_named(built: Built) -> None:
+    refused = built.build_again("--min-tokens", 10)
+    assert refused.returncode == 1
+    assert "min_tokens was 64 and is now 10" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_every_article_is_a_row_or_a_counted_reject(built: Built) -> None:
+    ingest = next(stage for stage in built.report["stages"] if stage["name"] == "ingest")
+    articles = ingest["counts"]["articles with rows"]
+    rejected = sum(n for reason, n in ingest["counts"]["rejected"].items() if reason.startswith("articles"))
+    assert articles + rejected == ingest["counts"]["articles read"] == 12
+    short = pq.read_table(built.work / "paragraphs" / "_build" / "rejects").to_pylist()
+    assert sum(row["detail"].endswith("tokens") for row in short) == 12
+
+
+def test_the_card_counts_what_the_files_hold(built: Built) -> None:
+    card = (built.output / "README.md").read_text()
+    for config in built.report["configs"]:
+        assert f"`{config['config']}`" in card
+    manifest = json.loads((built.output / "manifest.json").read_text())
+    for file in manifest["files"]:
+        assert pq.ParquetFile(built.output / file["path"]).metadata.num_rows == file["rows"]
+
+
+def test_a_rebuild_from_nothing_gives_the_same_bytes(built: Built, tmp_path: Path) -> None:
+    other = Built(built.source, tmp_path / "work", tmp_path / "biomed-enriched", {})
+    done = other.build_again("--workers", 1)
+    assert done.returncode == 0, done.stderr
+    assert contents(other.output) == contents(built.output)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files of a dataset folder but its logs and lock."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in files
+        if "logs" not in path.parts and path.name != ".lock"
+    }

@@ -1,0 +1,134 @@
+"""Killed in the middle and started again: the same bytes as an undisturbed run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, builder_command, run_builder
+from tests.corpus import write_corpus
+
+pytestmark = pytest.mark.slow
+
+#: Which processes are killed.
+VICTIMS = ("a worker", "the parent", "all")
+
+
+@pytest.fixture(scope="module")
+def articles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("articles"), articles=96, paragraphs=2)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(articles: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    run_stage("build", articles, folder)
+    return folder
+
+
+def arguments(stage: str, articles: Path, folder: Path) -> list[object]:
+    common: list[object] = [stage, "--work", folder / "work", "--workers", 2]
+    if stage in ("build", "ingest"):
+        common += ["--source", articles]
+    if stage in ("build", "assemble"):
+        common += ["--output", folder / "biomed-enriched"]
+    return common
+
+
+def run_stage(stage: str, articles: Path, folder: Path) -> None:
+    done = run_builder(*arguments(stage, articles, folder))
+    assert done.returncode == 0, done.stderr
+
+
+def children(pid: int) -> list[int]:
+    """Worker processes of a running builder (not multiprocessing's resource tracker)."""
+    found = []
+    for path in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        command = Path(f"/proc/{path}/cmdline").read_bytes()
+        if b"spawn_main" in command:
+            found.append(int(path))
+    return found
+
+
+def kill_when(command: list[str], condition: Callable[[], bool], victim: str) -> int | None:
+    """Start, wait for the condition, kill; the exit code, or None if it was over before the condition held."""
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not (condition() and children(process.pid)):
+        time.sleep(0.002)
+    if process.poll() is not None:
+        return None
+    workers = children(process.pid)
+    for pid in {"a worker": workers[:1], "the parent": [process.pid], "all": [process.pid, *workers]}[victim]:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    return process.wait(timeout=300)
+
+
+def records(folder: Path) -> int:
+    return len(list(folder.glob("*.json")))
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "logs" not in path.parts and path.name not in (".lock", "settings.json")
+        and not (path.name == "manifest.json" and path.parent.name == "_build")
+    }  # fmt: skip
+
+
+STAGES = {
+    "ingest": ("work/paragraphs", "work/paragraphs"),
+    "propagate": ("work/predictions", "work/predictions"),
+    "assemble": ("work/articles", "biomed-enriched"),
+}
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_killed_in_the_middle_ends_with_the_same_bytes(
+    stage: str, victim: str, articles: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    order = ["ingest", "propagate", "assemble"]
+    for earlier in order[: order.index(stage)]:
+        run_stage(earlier, articles, tmp_path)
+    watched, result = (tmp_path / part for part in STAGES[stage])
+    command = builder_command(*arguments(stage, articles, tmp_path))
+    code = kill_when(command, lambda: records(watched / "_build" / "records") >= 1, victim)
+    assert code is not None, "the stage was over before it could be killed: the test needs more articles"
+    if victim == "a worker":
+        assert code == 0, "a killed worker must cost nothing but time"
+    else:
+        assert code == -signal.SIGKILL
+        run_stage(stage, articles, tmp_path)
+    expected = undisturbed / STAGES[stage][1]
+    assert bytes_of(result) == bytes_of(expected)
+
+
+def test_a_build_killed_again_and_again_ends_with_the_same_bytes(articles: Path, undisturbed: Path, tmp_path: Path) -> None:
+    command = builder_command(*arguments("build", articles, tmp_path))
+    for seconds in (2.0, 5.0, 8.0, 11.0):
+        start = time.monotonic()
+        kill_when(command, lambda start=start, seconds=seconds: time.monotonic() - start > seconds, "all")  # type: ignore[misc]
+    run_stage("build", articles, tmp_path)
+    assert bytes_of(tmp_path / "biomed-enriched") == bytes_of(undisturbed / "biomed-enriched")
+
+
+def test_two_runs_into_one_folder_at_once_the_second_refuses(articles: Path, tmp_path: Path) -> None:
+    command = builder_command(*arguments("build", articles, tmp_path))
+    first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (tmp_path / "work" / "paragraphs" / "_build" / ".lock").exists():
+        time.sleep(0.05)
+    time.sleep(0.2)
+    second = run_builder(*arguments("build", articles, tmp_path))
+    assert second.returncode == 1
+    assert "another run is writing" in second.stderr
+    assert first.wait(timeout=300) == 0
