@@ -96,6 +96,7 @@ class Collector:
         self.added += 1
 
     def subscript(self, element: etree._Element) -> None:
+        """``sub``: glued, with ``_`` after a digit."""
         after_digit = bool(self.pieces) and self.pieces[-1][-1].isdigit()
         content = self._content(element)
         if after_digit and content[:1].isalnum():
@@ -104,6 +105,7 @@ class Collector:
             self._add(content)
 
     def superscript(self, element: etree._Element) -> None:
+        """``sup``: a citation mark, glued, or with ``^`` before it."""
         after_mark = bool(self.pieces) and self.pieces[-1].rstrip()[-1:] == citations.CLOSE
         content = self._content(element)
         stripped = content.strip()
@@ -115,6 +117,7 @@ class Collector:
             self._add_prefixed("^", content)
 
     def cross_reference(self, element: etree._Element) -> None:
+        """``xref``: a citation or footnote mark, else its text."""
         kind = element.get("ref-type")
         content = self._content(element)
         # A superscript inside the reference has brought its own prefix.
@@ -128,6 +131,7 @@ class Collector:
             self._add(content)
 
     def space(self, element: etree._Element) -> None:
+        """An element before which the line breaks in print."""
         self.pieces.append(" ")
         self._descend(element)
 
@@ -139,20 +143,25 @@ class Collector:
             self._add((child.tail or "") + " ")
 
     def block(self, element: etree._Element) -> None:
+        """A nested block: not part of this text, a space in its place."""
         self.has_blocks = True
         if (element.tail or " ")[0] not in ",.;:)]":
             self.pieces.append(" ")
 
     def unprinted(self, element: etree._Element) -> None:
+        """Content that is not printed."""
         self.dropped[DropReason.METADATA] += count_element(element)
 
     def attribution(self, element: etree._Element) -> None:
+        """Who is quoted or speaks."""
         self.dropped[DropReason.ATTRIBUTION] += count_element(element)
 
     def title(self, element: etree._Element) -> None:
+        """A title or label inside the text."""
         self.dropped[DropReason.TITLE] += count_element(element)
 
     def mathml(self, element: etree._Element) -> None:
+        """A formula, on one line; its annotations repeat it and are dropped."""
         if is_too_deep(element):
             raise too_deep()
         text = mathml_text(element)
@@ -161,6 +170,7 @@ class Collector:
         self._add_formula(text, count_element(element) - repeated)
 
     def tex(self, element: etree._Element) -> None:
+        """A formula in TeX, unless there is MathML beside it."""
         source = count_element(element)
         parent = element.getparent()
         if parent is not None and parent.find(f".//{MATH}") is not None:

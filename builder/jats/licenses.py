@@ -39,9 +39,7 @@ _URL: Final = re.compile(
     r"creativecommons\.org/*(?:licen[sc]es?[/?]+|(?=cc-?by))(?:cc-)?"
     r"((?:by|nc|nd|sa)(?:[-_ ]*(?:nc|nd|sa|by))*|byc(?:-nd|-sa)?)(?![a-z])"
 )
-_URL_ZERO: Final = re.compile(
-    r"creativecommons\.org/+(?:publicdomain/zero|licen[sc]es/(?:publicdomain/)?(?:zero|cc0))"
-)
+_URL_ZERO: Final = re.compile(r"creativecommons\.org/+(?:publicdomain/zero|licen[sc]es/(?:publicdomain/)?(?:zero|cc0))")
 _URL_PUBLIC_DOMAIN: Final = re.compile(r"creativecommons\.org/+(?:publicdomain/mark|licen[sc]es/publicdomain)")
 _SHORT_NAME: Final = re.compile(
     r"\b(?:(?:cc|creative[ -]commons)[ -]*(?=by)|(?=by-[ns]))(by(?:[ /-]*(?:nc|nd|sa))*)(?![a-z])"

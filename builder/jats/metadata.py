@@ -65,9 +65,7 @@ def _identifiers(meta: etree._Element | None) -> dict[str, str]:
     return found
 
 
-def _pmcid_and_version(
-    identifiers: Mapping[str, str], stem: str, facts: Mapping[str, object]
-) -> tuple[str | None, int]:
+def _pmcid_and_version(identifiers: Mapping[str, str], stem: str, facts: Mapping[str, object]) -> tuple[str | None, int]:
     number = version = None
     for kind in _PMCID_TYPES:
         found = _PMCID.fullmatch(identifiers.get(kind, ""))
