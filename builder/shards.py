@@ -182,6 +182,17 @@ class StageFolder:
                 f"Use the same settings, choose another --output, or delete that folder."
             )
 
+    def report_progress(self, shard: Shard, share: float) -> None:
+        """Say how far (0 to 1) a shard is that takes long; for display only."""
+        (self.logs / f"progress-{shard.index:05d}").write_text(f"{share:.4f}", encoding="ascii")
+
+    def progress(self, shard: Shard) -> float:
+        """What :meth:`report_progress` said last; 0 if nothing."""
+        try:
+            return float((self.logs / f"progress-{shard.index:05d}").read_text(encoding="ascii"))
+        except (FileNotFoundError, ValueError):  # not said, or just being written
+            return 0.0
+
     def read_record(self, shard: Shard) -> Record | None:
         """The shard's record, or None if there is none that can be read."""
         try:

@@ -156,4 +156,5 @@ class _watch:
         if finished:
             self._open = [shard for shard in self._open if shard not in finished]
             self._done += sum(shard.weight for shard in finished)
-        self._report(self._done)
+        partly = sum(self._stage.folder.progress(shard) * shard.weight for shard in self._open)
+        self._report(self._done + int(partly))

@@ -27,7 +27,7 @@ def annotate(labels: Path, work: Work, options: ExecutorOptions, progress: Progr
     stage = Stage(
         name="annotate",
         folder=work.annotations,
-        settings={"version": __version__, "labels": sha256_of(labels)},
+        settings={"version": __version__, "labels": labels.name, "labels_sha256": sha256_of(labels)},
         shards=[shard],
         steps=lambda pending, settings_digest: [
             ReadShards(work.paragraphs.path, pending, JoinLabels.columns),

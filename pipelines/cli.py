@@ -255,7 +255,7 @@ def train(
     from pipelines.display import make_progress
     from pipelines.train import train as run
 
-    given = {"epochs": epochs, "rank": rank, "seed": seed}
+    given: dict[str, Any] = {"epochs": epochs, "rank": rank, "seed": seed}
     training = TrainingSettings(**{name: value for name, value in given.items() if value is not None})
     _print_stage(run(training, _work(work, "student", output), options, make_progress()), as_json)
 

@@ -21,12 +21,11 @@ if TYPE_CHECKING:
 def train(training: TrainingSettings, work: Work, options: ExecutorOptions, progress: Progress) -> StageReport:
     """Train a student on all annotations; its folder is ``work/student/`` unless moved."""
     paragraphs = work.paragraphs.records()
-    annotations = work.annotations.records()
     shard = Shard(
         index=0,
         inputs=tuple(record.file for record in paragraphs),
-        input_digest=digest([record.sha256 for record in (*paragraphs, *annotations)]),
-        weight=sum(record.rows for record in annotations),
+        input_digest=digest([record.sha256 for record in (*paragraphs, *work.annotations.records())]),
+        weight=100,
         file=WEIGHTS_FILE,
     )
     stage = Stage(
@@ -36,7 +35,7 @@ def train(training: TrainingSettings, work: Work, options: ExecutorOptions, prog
         shards=[shard],
         steps=lambda pending, settings_digest: [
             ReadShards(work.paragraphs.path, pending, TrainStudent.columns),
-            TrainStudent(work.annotations.path / annotations[0].file, work.student, shard, training, settings_digest),
+            TrainStudent(work.annotations, work.student, shard, training, settings_digest),
         ],
     )
     return run_stage(stage, options, progress)

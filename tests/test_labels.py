@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from builder.annotation.labels import JOIN_COLUMNS, PLOS_LABELS, RUBRIC, TRAIN_LABELS, join_labels, load_labels
+from builder.annotation.labels import PLOS_LABELS, RUBRIC, TRAIN_LABELS, join_labels, load_labels
 from builder.errors import LabelError
 from builder.schema import PARAGRAPH_SCHEMA
 
@@ -49,7 +49,7 @@ def _batch(*rows: tuple[str | None, str, str]) -> pa.RecordBatch:
 
 def test_shipped_labels_are_valid_and_have_no_text() -> None:
     train, plos = load_labels(TRAIN_LABELS), load_labels(PLOS_LABELS)
-    assert (len(train), len({label.article for label in train}), len(plos)) == (4000, 2037, 400)
+    assert (len(train), len({label.article_key for label in train}), len(plos)) == (4000, 2037, 400)
     assert all(label.pmcid for label in train)
     assert all(label.file for label in plos)
     assert {label.license for label in train} == {"by", "by-sa", "cc0"}
@@ -111,7 +111,7 @@ def test_labels_find_their_paragraphs_by_pmcid_or_file_name(tmp_path: Path) -> N
     joined, left = join_labels(labels, batches)
     assert [label for label, _ in joined] == labels[:3]
     assert [row["source_file"] for _, row in joined] == ["deep/PMC3.1.xml", "x/PMC12.1.xml", "corpus/journal.1.xml"]
-    assert set(joined[0][1]) == set(JOIN_COLUMNS)
+    assert list(joined[0][1]) == PARAGRAPH_SCHEMA.names
     assert [reason for _, reason in left] == [
         "PMC12 has no paragraph at /article/body/p[9]",
         "PMC99 is not among the paragraphs",

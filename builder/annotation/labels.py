@@ -33,8 +33,8 @@ PLOS_LABELS: Final = _DATA / "plos-sample.jsonl"
 #: The rubric that both were read by.
 RUBRIC: Final = _DATA / "rubric-v1.md"
 
-#: Columns of :data:`builder.schema.PARAGRAPH_SCHEMA` that a join needs; a joined row has these.
-JOIN_COLUMNS: Final = ("pmcid", "source_file", "path", "text", "section_path", "id", "text_sha256")
+#: Columns of :data:`builder.schema.PARAGRAPH_SCHEMA` that a join needs.
+JOIN_COLUMNS: Final = ("pmcid", "source_file", "path")
 
 _PMCID = re.compile(r"PMC[1-9][0-9]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -70,7 +70,7 @@ class Label:
     rubric: str
 
     @property
-    def article(self) -> str:
+    def article_key(self) -> str:
         """The name of the article: its PMCID or its file."""
         return self.pmcid or self.file or ""
 
@@ -91,9 +91,9 @@ def load_labels(path: Path) -> list[Label]:
     for number, line in enumerate(lines, start=1):
         try:
             label = _parse(line)
-            first = seen.setdefault((label.article, label.path), number)
+            first = seen.setdefault((label.article_key, label.path), number)
             if first != number:
-                raise ValueError(f"{label.article} {label.path} is labelled on line {first} already")
+                raise ValueError(f"{label.article_key} {label.path} is labelled on line {first} already")
         except ValueError as error:
             raise LabelError(f"{path}:{number}: {error}") from error
         labels.append(label)
@@ -135,32 +135,34 @@ def _check_values(raw: dict[str, Any]) -> None:
 def join_labels(
     labels: Sequence[Label], paragraphs: Iterable[pa.RecordBatch | pa.Table]
 ) -> tuple[list[tuple[Label, dict[str, Any]]], list[tuple[Label, str]]]:
-    """Find the labelled paragraphs: pairs of label and row (:data:`JOIN_COLUMNS`); labels left over with the reason.
+    """Find the labelled paragraphs: pairs of label and row; labels left over with the reason.
+
+    ``paragraphs`` have at least :data:`JOIN_COLUMNS`; a row has all columns that its batch has.
 
     A paragraph is the labelled one if its path is the label's and its ``pmcid`` or the base name of its ``source_file`` is
     the label's article. An article without a PMCID of its own is found by a file name that begins with one
     (``PMC123.1.xml``). Both lists are in the order of ``labels``.
     """
-    wanted = {(label.article, label.path) for label in labels}
-    articles = {label.article for label in labels}
+    wanted = {(label.article_key, label.path) for label in labels}
+    articles = {label.article_key for label in labels}
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     present: set[str] = set()
     for batch in paragraphs:
-        columns = batch.select(JOIN_COLUMNS[:3]).to_pydict()
+        columns = batch.select(JOIN_COLUMNS).to_pydict()
         for index, (pmcid, source, path) in enumerate(zip(*columns.values(), strict=True)):
             for article in _names(pmcid, source) & articles:
                 present.add(article)
                 if (article, path) in wanted:
-                    rows.setdefault((article, path), batch.slice(index, 1).select(JOIN_COLUMNS).to_pylist()[0])
+                    rows.setdefault((article, path), batch.slice(index, 1).to_pylist()[0])
     joined, left = [], []
     for label in labels:
-        row = rows.get((label.article, label.path))
+        row = rows.get((label.article_key, label.path))
         if row is not None:
             joined.append((label, row))
-        elif label.article in present:
-            left.append((label, f"{label.article} has no paragraph at {label.path}"))
+        elif label.article_key in present:
+            left.append((label, f"{label.article_key} has no paragraph at {label.path}"))
         else:
-            left.append((label, f"{label.article} is not among the paragraphs"))
+            left.append((label, f"{label.article_key} is not among the paragraphs"))
     return joined, left
 
 

@@ -30,7 +30,8 @@ def agreement(work: Work) -> dict[str, Any] | None:
     """
     if not work.annotations.manifest_path.is_file():
         return None
-    annotations = pq.read_table(work.annotations.path, columns=["id", *LABELS]).combine_chunks()
+    files = [work.annotations.path / record.file for record in work.annotations.records()]
+    annotations = pa.concat_tables([pq.read_table(file, columns=["id", *LABELS]) for file in files])
     tables = [
         table.filter(pc.is_in(table["id"], annotations["id"].combine_chunks()))
         for record in work.predictions.records()

@@ -10,11 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datatrove.pipeline.base import PipelineStep
 
-from builder.annotation.labels import Label, join_labels, load_labels
+from builder.annotation.labels import JOIN_COLUMNS, Label, join_labels, load_labels
 from builder.errors import LabelError
 from builder.rejects import Reject
 from builder.schema import ANNOTATION_SCHEMA
 from builder.steps.io import Count, Item
+
+#: Why a label has no paragraph, where ingest does not know the paragraph either.
+NOT_FOUND = "no paragraph at its path"
 
 
 class JoinLabels(PipelineStep):
@@ -25,7 +28,7 @@ class JoinLabels(PipelineStep):
 
     name = "Join labels"
     type = "🏷️ - ANNOTATOR"
-    columns = ("id", "pmcid", "source_file", "path", "text_sha256")
+    columns = JOIN_COLUMNS
 
     def __init__(self, labels: Path, ingest_rejects: Path) -> None:
         super().__init__()
@@ -48,8 +51,8 @@ class JoinLabels(PipelineStep):
     def _unmatched(self, unmatched: Sequence[tuple[Label, str]]) -> Iterator[Reject]:
         rejects = _rejects_by_paragraph(self.ingest_rejects)
         for label, reason in unmatched:
-            why = rejects.get((label.article_key, label.path))
-            yield Reject(label.article_key, label.path, f"ingest: {why}" if why else reason, "")
+            left_out = rejects.get((label.article, label.path))
+            yield Reject(label.article, label.path, f"label: {left_out or NOT_FOUND}", reason)
 
 
 def _row(label: Label, row: dict[str, Any]) -> dict[str, Any]:

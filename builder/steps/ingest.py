@@ -92,7 +92,7 @@ class ExtractParagraphs(PipelineStep):
 
 def _batch(name: str, article: Article, kept: Sequence[tuple[int, Paragraph, int]]) -> pa.RecordBatch:
     meta = article.metadata
-    shared = {
+    shared: dict[str, Any] = {
         "article_id": meta.article_id,
         "authors": meta.authors,
         "article_url": meta.article_url,
@@ -113,7 +113,7 @@ def _batch(name: str, article: Article, kept: Sequence[tuple[int, Paragraph, int
     rows = []
     for index, paragraph, tokens in kept:
         language, score = detect(paragraph.text, paragraph.language or meta.language)
-        own = {
+        own: dict[str, Any] = {
             "id": f"{meta.id_prefix}_p{index}",
             "path": paragraph.path,
             "text": paragraph.text,

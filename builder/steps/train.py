@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datatrove.pipeline.base import PipelineStep
+from loguru import logger
 
 from builder.errors import LabelError
 from builder.shards import Shard, StageFolder
@@ -17,7 +17,7 @@ from builder.student.examples import Example
 if TYPE_CHECKING:
     from builder.student.training import TrainingSettings
 
-#: Ways in which a student can be worse than useless are seen in its card; this many labels are the least to try with.
+#: Fewer examples than this cannot be split into articles to train on and articles to measure on.
 MIN_EXAMPLES = 20
 
 
@@ -30,7 +30,7 @@ class TrainStudent(PipelineStep):
 
     def __init__(
         self,
-        annotations: Path,
+        annotations: StageFolder,
         folder: StageFolder,
         shard: Shard,
         training: TrainingSettings,
@@ -47,16 +47,21 @@ class TrainStudent(PipelineStep):
         """datatrove's entry point."""
         from builder.student.training import train
 
-        examples = annotated_examples(data, pq.read_table(self.annotations))
+        examples = annotated_examples(data, self._labels())
         if len(examples) < MIN_EXAMPLES:
-            raise LabelError(f"{self.annotations} gives {len(examples)} examples; at least {MIN_EXAMPLES} are needed")
-        train(examples, self.training, self.folder.path, self._log)
+            where = self.annotations.path
+            raise LabelError(f"{where} gives {len(examples)} examples to train on; at least {MIN_EXAMPLES} are needed")
+        settings = self.annotations.manifest()["settings"]
+        facts = {name: settings[name] for name in ("labels", "labels_sha256")}
+        train(examples, self.training, self.folder.path, self._report, facts)
         self.folder.write_record(self.shard, self.settings_digest, len(examples), {"labels used": len(examples)})
 
-    @staticmethod
-    def _log(what: str, done: int, total: int) -> None:
-        from loguru import logger
+    def _labels(self) -> pa.Table:
+        files = [self.annotations.path / record.file for record in self.annotations.records()]
+        return pa.concat_tables([pq.read_table(file) for file in files])
 
+    def _report(self, what: str, done: int, total: int) -> None:
+        self.folder.report_progress(self.shard, done / total)
         logger.info(f"{what}: {done} of {total}")
 
 

@@ -26,7 +26,7 @@ _BINS = 10
 def calibrate(
     logits: Mapping[str, NDArray[Any]], targets: Mapping[str, NDArray[Any]], groups: Sequence[str]
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    """Temperatures for all heads, and a report: head -> temperature and expected calibration error before and after.
+    """Temperatures for all heads; a report: head -> temperature and expected calibration error before and after.
 
     ``logits``: head -> [paragraphs, classes]; ``targets``: head -> class indices; ``groups``: the article of each paragraph.
     """

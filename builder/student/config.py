@@ -40,7 +40,8 @@ LORA_TARGETS = ("query", "key", "value", "attention.output.dense", "intermediate
 class StudentConfig:
     """All that is needed beside the weights. ``max_length`` and ``section_tokens`` are in tokens.
 
-    ``temperatures`` divide the logits of each head; see :mod:`builder.student.calibration`. ``training`` holds facts, read by no code.
+    ``temperatures`` divide the logits of each head; see :mod:`builder.student.calibration`. ``training`` holds facts for
+    the reader and the card.
     """
 
     encoder: str = DEFAULT_ENCODER

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +34,11 @@ def finish(
     training: Sequence[Example],
     heldout: Sequence[Example],
     output: Path,
-    facts: dict[str, Any],
+    run: dict[str, Any],
 ) -> dict[str, Any]:
     """Write the four files of the student into ``output`` and return its metrics on ``heldout``.
+
+    ``run`` is what the run is known by: its settings and the digest of its examples.
 
     The files are made aside and renamed when all are there. Temperatures are fitted, and scores measured, on the student as
     loaded from them.
@@ -44,7 +46,7 @@ def finish(
     staged = output / "checkpoint" / "result"
     staged.mkdir(parents=True, exist_ok=True)
     save_file(student_tensors(network), staged / WEIGHTS_FILE)
-    config = _config(settings, training, heldout, facts)
+    config = _config(settings, training, heldout, run)
     write_json(staged / CONFIG_FILE, config.to_json())
     temperatures, calibration = _calibrate(staged, heldout, settings)
     config = replace(config, temperatures=temperatures)
@@ -92,7 +94,7 @@ def _calibrate(
 
 
 def _config(
-    settings: TrainingSettings, training: Sequence[Example], heldout: Sequence[Example], facts: dict[str, Any]
+    settings: TrainingSettings, training: Sequence[Example], heldout: Sequence[Example], run: dict[str, Any]
 ) -> StudentConfig:
     counts = {
         head: {str(name): n for name, n in sorted(Counter(getattr(e, head) for e in training).items())} for head in HEADS
@@ -105,8 +107,7 @@ def _config(
         lora_rank=settings.rank,
         lora_alpha=settings.alpha,
         training={
-            **asdict(settings),
-            **facts,
+            **run,
             "paragraphs": len(training),
             "articles": len({e.group for e in training}),
             "heldout_paragraphs": len(heldout),

@@ -15,7 +15,7 @@ Killed and started again, it goes on from the checkpoint and ends with the same 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -106,11 +106,8 @@ def train(
     settings: TrainingSettings,
     output: Path,
     progress: Progress,
-    facts: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train on most articles, measure on the held-out ones, write the student's folder; returns its metrics.
-
-    ``facts`` are put beside the settings into ``student.json`` (where the labels come from, say).
 
     Raises:
         EmptyResult: no example to train on or none held out.
@@ -129,7 +126,7 @@ def train(
         with _deterministic(settings):
             network = build_network(settings)
             _fit(network, training, settings, folder, fingerprint, progress)
-        metrics = finish(network, settings, training, heldout, output, {**fingerprint, **(facts or {})})
+        metrics = finish(network, settings, training, heldout, output, fingerprint)
         shutil.rmtree(folder)
     except OSError as error:
         raise OutputError(f"cannot write the student to {output}: {error}") from error
