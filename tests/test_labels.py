@@ -49,7 +49,7 @@ def _batch(*rows: tuple[str | None, str, str]) -> pa.RecordBatch:
 
 def test_shipped_labels_are_valid_and_have_no_text() -> None:
     train, plos = load_labels(TRAIN_LABELS), load_labels(PLOS_LABELS)
-    assert (len(train), len({label.article_key for label in train}), len(plos)) == (4000, 2037, 400)
+    assert (len(train), len({label.article for label in train}), len(plos)) == (4000, 2037, 400)
     assert all(label.pmcid for label in train)
     assert all(label.file for label in plos)
     assert {label.license for label in train} == {"by", "by-sa", "cc0"}

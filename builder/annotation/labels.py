@@ -70,7 +70,7 @@ class Label:
     rubric: str
 
     @property
-    def article_key(self) -> str:
+    def article(self) -> str:
         """The name of the article: its PMCID or its file."""
         return self.pmcid or self.file or ""
 
@@ -91,9 +91,9 @@ def load_labels(path: Path) -> list[Label]:
     for number, line in enumerate(lines, start=1):
         try:
             label = _parse(line)
-            first = seen.setdefault((label.article_key, label.path), number)
+            first = seen.setdefault((label.article, label.path), number)
             if first != number:
-                raise ValueError(f"{label.article_key} {label.path} is labelled on line {first} already")
+                raise ValueError(f"{label.article} {label.path} is labelled on line {first} already")
         except ValueError as error:
             raise LabelError(f"{path}:{number}: {error}") from error
         labels.append(label)
@@ -143,8 +143,8 @@ def join_labels(
     the label's article. An article without a PMCID of its own is found by a file name that begins with one
     (``PMC123.1.xml``). Both lists are in the order of ``labels``.
     """
-    wanted = {(label.article_key, label.path) for label in labels}
-    articles = {label.article_key for label in labels}
+    wanted = {(label.article, label.path) for label in labels}
+    articles = {label.article for label in labels}
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     present: set[str] = set()
     for batch in paragraphs:
@@ -156,13 +156,13 @@ def join_labels(
                     rows.setdefault((article, path), batch.slice(index, 1).to_pylist()[0])
     joined, left = [], []
     for label in labels:
-        row = rows.get((label.article_key, label.path))
+        row = rows.get((label.article, label.path))
         if row is not None:
             joined.append((label, row))
-        elif label.article_key in present:
-            left.append((label, f"{label.article_key} has no paragraph at {label.path}"))
+        elif label.article in present:
+            left.append((label, f"{label.article} has no paragraph at {label.path}"))
         else:
-            left.append((label, f"{label.article_key} is not among the paragraphs"))
+            left.append((label, f"{label.article} is not among the paragraphs"))
     return joined, left
 
 

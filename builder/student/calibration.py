@@ -28,7 +28,7 @@ def calibrate(
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Temperatures for all heads; a report: head -> temperature and expected calibration error before and after.
 
-    ``logits``: head -> [paragraphs, classes]; ``targets``: head -> class indices; ``groups``: the article of each paragraph.
+    ``logits``: head -> [paragraphs, classes]; ``targets``: head -> class indices; ``groups``: each paragraph's article.
     """
     fold = np.asarray([zlib.crc32(group.encode()) % 2 for group in groups])
     temperatures = dict.fromkeys(logits, 1.0)

@@ -106,8 +106,11 @@ def train(
     settings: TrainingSettings,
     output: Path,
     progress: Progress,
+    facts: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train on most articles, measure on the held-out ones, write the student's folder; returns its metrics.
+
+    ``facts`` stand beside the settings in ``student.json`` (where the labels come from, say).
 
     Raises:
         EmptyResult: no example to train on or none held out.
@@ -126,7 +129,7 @@ def train(
         with _deterministic(settings):
             network = build_network(settings)
             _fit(network, training, settings, folder, fingerprint, progress)
-        metrics = finish(network, settings, training, heldout, output, fingerprint)
+        metrics = finish(network, settings, training, heldout, output, {**fingerprint, **(facts or {})})
         shutil.rmtree(folder)
     except OSError as error:
         raise OutputError(f"cannot write the student to {output}: {error}") from error
