@@ -151,7 +151,6 @@ def build(
       biomed-builder build --source pmc-articles/ --output my-dataset --work my-work --workers 8
     """
     from builder.annotation.labels import PLOS_LABELS
-
     from builder.sources import SAMPLE
     from builder.student.predictor import SHIPPED_STUDENT
     from pipelines.build import BuildSettings
@@ -219,7 +218,6 @@ def annotate(labels: Path | None, output: Path | None, work: Path, options: Exec
       biomed-builder annotate --work work
     """
     from builder.annotation.labels import PLOS_LABELS
-
     from pipelines.annotate import annotate as run
     from pipelines.display import make_progress
 

@@ -33,8 +33,8 @@ PLOS_LABELS: Final = _DATA / "plos-sample.jsonl"
 #: The rubric that both were read by.
 RUBRIC: Final = _DATA / "rubric-v1.md"
 
-#: Columns of :data:`builder.schema.PARAGRAPH_SCHEMA` that a join needs.
-JOIN_COLUMNS: Final = ("pmcid", "source_file", "path")
+#: Columns of :data:`builder.schema.PARAGRAPH_SCHEMA` to read for a join: the first three find the paragraph.
+JOIN_COLUMNS: Final = ("pmcid", "source_file", "path", "text", "section_path", "id", "text_sha256")
 
 _PMCID = re.compile(r"PMC[1-9][0-9]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -137,7 +137,7 @@ def join_labels(
 ) -> tuple[list[tuple[Label, dict[str, Any]]], list[tuple[Label, str]]]:
     """Find the labelled paragraphs: pairs of label and row; labels left over with the reason.
 
-    ``paragraphs`` have at least :data:`JOIN_COLUMNS`; a row has all columns that its batch has.
+    ``paragraphs`` have :data:`JOIN_COLUMNS`, or more; a row has all columns that its batch has.
 
     A paragraph is the labelled one if its path is the label's and its ``pmcid`` or the base name of its ``source_file`` is
     the label's article. An article without a PMCID of its own is found by a file name that begins with one
@@ -148,7 +148,7 @@ def join_labels(
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     present: set[str] = set()
     for batch in paragraphs:
-        columns = batch.select(JOIN_COLUMNS).to_pydict()
+        columns = batch.select(JOIN_COLUMNS[:3]).to_pydict()
         for index, (pmcid, source, path) in enumerate(zip(*columns.values(), strict=True)):
             for article in _names(pmcid, source) & articles:
                 present.add(article)

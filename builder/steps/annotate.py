@@ -51,8 +51,8 @@ class JoinLabels(PipelineStep):
     def _unmatched(self, unmatched: Sequence[tuple[Label, str]]) -> Iterator[Reject]:
         rejects = _rejects_by_paragraph(self.ingest_rejects)
         for label, reason in unmatched:
-            left_out = rejects.get((label.article_key, label.path))
-            yield Reject(label.article_key, label.path, f"label: {left_out or NOT_FOUND}", reason)
+            left_out = rejects.get((label.article, label.path))
+            yield Reject(label.article, label.path, f"label: {left_out or NOT_FOUND}", reason)
 
 
 def _row(label: Label, row: dict[str, Any]) -> dict[str, Any]:
