@@ -73,8 +73,9 @@ def _execution_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return gathered
 
 
-def _work(root: Path, stage: str, output: Path | None) -> Work:
-    return Work(root, {stage: output} if output else {})
+def _work(root: Path, stage: str = "", output: Path | None = None) -> Work:
+    # absolute, since jobs on a cluster may start in another folder
+    return Work(root.resolve(), {stage: output.resolve()} if output else {})
 
 
 def _print_stage(report: Any, as_json: bool) -> None:
@@ -158,8 +159,8 @@ def build(
     from pipelines.display import make_progress, show_build
 
     recorded = labels or (PLOS_LABELS if source == SAMPLE else None)
-    settings = BuildSettings(source, output, student or SHIPPED_STUDENT, recorded, limit, min_tokens)
-    report = run(settings, Work(work), options, make_progress())
+    settings = BuildSettings(source, output.resolve(), student or SHIPPED_STUDENT, recorded, limit, min_tokens)
+    report = run(settings, _work(work), options, make_progress())
     if as_json:
         click.echo(json.dumps(report))
     else:
@@ -296,7 +297,7 @@ def assemble(output: Path, work: Path, options: ExecutorOptions, as_json: bool) 
     from pipelines.assemble import assemble as run
     from pipelines.display import make_progress, show_build
 
-    stages, report = run(output, Work(work), options, make_progress())
+    stages, report = run(output.resolve(), _work(work), options, make_progress())
     report |= {"stages": [asdict(stage) for stage in stages]}
     if as_json:
         click.echo(json.dumps(report))

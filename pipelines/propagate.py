@@ -12,6 +12,7 @@ from builder.shards import Shard
 from builder.stage import Progress, Stage, StageReport, run_stage
 from builder.steps.io import ReadShards, WriteShards
 from builder.steps.propagate import PredictLabels
+from builder.student.config import load_config
 from builder.student.predictor import student_digest
 
 
@@ -24,7 +25,11 @@ def propagate(student: Path, work: Work, options: ExecutorOptions, progress: Pro
     stage = Stage(
         name="propagate",
         folder=work.predictions,
-        settings={"version": __version__, "student": student_digest(student)},
+        settings={
+            "version": __version__,
+            "student": student_digest(student),
+            "student_labels_sha256": load_config(student).training.get("labels_sha256"),
+        },
         shards=shards,
         steps=lambda pending, digest: [
             ReadShards(work.paragraphs.path, pending, PredictLabels.columns),

@@ -26,7 +26,7 @@ LABELS = ("document_type", "domain", "educational_score")
 def agreement(work: Work) -> dict[str, Any] | None:
     """How far the predictions agree with the annotations, and what constant answers would reach; None without any.
 
-    The student has not seen these labels: those it learned from are of other articles.
+    ``learned`` says whether the student was trained on these very labels, in which case the figures flatter it.
     """
     if not work.annotations.manifest_path.is_file():
         return None
@@ -44,7 +44,9 @@ def agreement(work: Work) -> dict[str, Any] | None:
     reference = Judgements(**{name: joined[name].to_pylist() for name in LABELS})
     student = Judgements(**{name: joined[f"{name}_predicted"].to_pylist() for name in LABELS})
     groups = [identifier.rsplit("_p", 1)[0] for identifier in joined["id"].to_pylist()]
-    return evaluate(reference, student, groups)
+    labels = work.annotations.manifest()["settings"]["labels_sha256"]
+    learned = work.predictions.manifest()["settings"]["student_labels_sha256"] == labels
+    return {**evaluate(reference, student, groups), "learned": learned}
 
 
 def config_row(config: ConfigCounts) -> dict[str, Any]:
