@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from builder.errors import BuilderError
 from builder.steps.propagate import prediction_batch
@@ -41,6 +41,21 @@ def parse_line(line: str, number: int) -> Paragraph | None:
     if not isinstance(text, str) or not (title is None or isinstance(title, str)):
         raise BuilderError(f'line {number} needs a string "text", and "section_title" must be a string if it is there')
     return text, (title,) if title else ()
+
+
+def read_lines(stream: TextIO) -> Iterator[str]:
+    """Lines of a file or of standard input, none longer than :data:`MAX_LINE` and a little.
+
+    Raises:
+        BuilderError: the input is not UTF-8.
+    """
+    try:
+        while line := stream.readline(MAX_LINE + 2):
+            yield line
+    except UnicodeDecodeError as error:
+        raise BuilderError(
+            f"the input is not UTF-8 text ({error}); convert it, or unpack it if it is an archive"
+        ) from error
 
 
 def classify(lines: Iterable[str], student: Path, threads: int) -> Iterator[dict[str, Any]]:

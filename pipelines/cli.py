@@ -1,92 +1,40 @@
-"""``biomed-builder``: arguments in, errors out, nothing else."""
+"""``biomed-builder``: arguments in, errors out, nothing else.
+
+Imports stand inside the commands, so that ``--help`` and a wrong option answer at once.
+"""
 
 from __future__ import annotations
 
-import functools
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TextIO
 
 import click
 
 from builder import __version__
 from builder.errors import BuilderError
-from builder.executors import ExecutorOptions
-from builder.layout import Work
+from pipelines.options import StageRun, stage_options
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-#: Exit codes: 0 done, 1 an error with a sentence, 2 wrong usage, 130 stopped by Ctrl-C.
+#: Exit codes beside 0 and 2 (wrong usage): an error with a sentence, and Ctrl-C.
 FAILED, STOPPED = 1, 130
 
-_EXECUTION = (
-    click.option("--workers", type=click.IntRange(0), default=0, help="Shards made at once. [default: one a core]"),
-    click.option(
-        "--executor", "kind", type=click.Choice(["local", "slurm", "ray"]), default="local", show_default=True,
-        help="Where to run.",
-    ),
-    click.option("--partition", default="", help="Slurm partition."),
-    click.option("--time", default="24:00:00", show_default=True, help="Slurm time limit of a job."),
-    click.option("--mem-per-cpu-gb", type=int, default=4, show_default=True, help="Memory asked of Slurm or Ray."),
-    click.option("--ray-address", default="", help="Address of a running Ray cluster. [default: start one here]"),
-)  # fmt: skip
-_WORK = click.option(
-    "--work", type=click.Path(path_type=Path), default=Path("work"), show_default=True,
-    help="Folder that holds the stages' folders.",
-)  # fmt: skip
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for machines.")
-_SOURCE = click.option(
-    "--source", default="sample", show_default=True,
-    help="Articles in JATS: a folder, a .zip, .whl, .tar.gz or .tar.xz, a URL of one of these, or 'sample'.",
-)  # fmt: skip
-_LIMIT = click.option("--limit", type=click.IntRange(0), default=0, help="Take only the first articles. [default: all]")
 _MIN_TOKENS = click.option(
     "--min-tokens", type=click.IntRange(0), default=64, show_default=True, help="Leave out shorter paragraphs."
 )
 _STUDENT = click.option(
-    "--student", type=click.Path(path_type=Path, exists=True, file_okay=False), default=None,
+    "--student",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=None,
     help="Folder of a student. [default: the one that ships with this program]",
-)  # fmt: skip
-
-
-def _output(what: str, default: str | None = None) -> Callable[[Command], Command]:
-    return click.option(
-        "--output", type=click.Path(path_type=Path), default=default, show_default=default is not None,
-        help=f"Folder for {what}." + ("" if default else " [default: the stage's folder in --work]"),
-    )  # fmt: skip
-
-
-def _execution_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options of the executors and gathers them into ``options``."""
-
-    @functools.wraps(command)
-    def gathered(
-        kind: str, workers: int, partition: str, time: str, mem_per_cpu_gb: int, ray_address: str, **rest: Any
-    ) -> Any:
-        options = ExecutorOptions(kind, workers, partition, time, mem_per_cpu_gb, ray_address)  # type: ignore[arg-type]
-        return command(options=options, **rest)
-
-    for option in reversed(_EXECUTION):
-        gathered = option(gathered)
-    return gathered
-
-
-def _work(root: Path, stage: str = "", output: Path | None = None) -> Work:
-    # absolute, since jobs on a cluster may start in another folder
-    return Work(root.resolve(), {stage: output.resolve()} if output else {})
-
-
-def _print_stage(report: Any, as_json: bool) -> None:
-    from dataclasses import asdict
-
-    from pipelines.display import show_stages
-
-    if as_json:
-        click.echo(json.dumps(asdict(report)))
-    else:
-        show_stages([asdict(report)])
+)
+_LABELS = click.option(
+    "--labels",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    default=None,
+    help="Recorded labels, JSON lines. [default: those that ship for the sample corpus]",
+)
 
 
 class _Group(click.Group):
@@ -119,32 +67,14 @@ def main() -> None:
 
 
 @main.command()
-@_SOURCE
-@_output("the dataset", "biomed-enriched")
-@_WORK
+@stage_options("dataset", "the dataset", source="sample", output="biomed-enriched")
 @_STUDENT
-@click.option(
-    "--labels",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    default=None,
-    help="Recorded labels of the corpus to compare the student with. [default: for the sample, those shipped]",
-)
-@_LIMIT
+@_LABELS
 @_MIN_TOKENS
-@_execution_options
-@_JSON
-def build(
-    source: str,
-    output: Path,
-    work: Path,
-    student: Path | None,
-    labels: Path | None,
-    limit: int,
-    min_tokens: int,
-    options: ExecutorOptions,
-    as_json: bool,
-) -> None:
+def build(run: StageRun, student: Path | None, labels: Path | None, min_tokens: int) -> None:
     """All stages, from articles to a dataset folder. Stages that are done are not done again.
+
+    With --labels (for the sample: those that ship), the report says how far the student agrees with them.
 
     \b
     Examples:
@@ -155,63 +85,41 @@ def build(
     from builder.sources import SAMPLE
     from builder.student.predictor import SHIPPED_STUDENT
     from pipelines.build import BuildSettings
-    from pipelines.build import build as run
-    from pipelines.display import make_progress, show_build
+    from pipelines.build import build as pipeline
 
-    recorded = labels or (PLOS_LABELS if source == SAMPLE else None)
-    settings = BuildSettings(source, output.resolve(), student or SHIPPED_STUDENT, recorded, limit, min_tokens)
-    report = run(settings, _work(work), options, make_progress())
-    if as_json:
-        click.echo(json.dumps(report))
-    else:
-        show_build(report, str(output))
+    settings = BuildSettings(
+        source=run.source or SAMPLE,
+        output=run.output or Path("biomed-enriched"),
+        student=student or SHIPPED_STUDENT,
+        labels=labels or (PLOS_LABELS if run.source == SAMPLE else None),
+        limit=run.limit,
+        min_tokens=min_tokens,
+    )
+    run.show_dataset(pipeline(settings, run.work, run.options, run.progress))
 
 
 @main.command()
-@_SOURCE
-@_output("the paragraph shards")
-@_WORK
-@_LIMIT
+@stage_options("paragraphs", "the paragraph shards", source="sample")
 @_MIN_TOKENS
 @click.option("--shard-articles", type=click.IntRange(0), default=0, help="Mean articles a shard. [default: by size]")
-@_execution_options
-@_JSON
-def ingest(
-    source: str,
-    output: Path | None,
-    work: Path,
-    limit: int,
-    min_tokens: int,
-    shard_articles: int,
-    options: ExecutorOptions,
-    as_json: bool,
-) -> None:
+def ingest(run: StageRun, min_tokens: int, shard_articles: int) -> None:
     """JATS articles to paragraph shards.
 
     \b
     Example:
       biomed-builder ingest --source pmc-articles/ --work work --workers 8
     """
-    from pipelines.display import make_progress
-    from pipelines.ingest import ingest as run
+    from builder.sources import SAMPLE
+    from pipelines.ingest import ingest as pipeline
 
-    stages = _work(work, "paragraphs", output)
-    report = run(source, stages, options, make_progress(), limit, min_tokens, shard_articles)
-    _print_stage(report, as_json)
+    source = run.source or SAMPLE
+    run.show(pipeline(source, run.work, run.options, run.progress, run.limit, min_tokens, shard_articles))
 
 
 @main.command()
-@click.option(
-    "--labels",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    default=None,
-    help="Recorded labels, JSON lines. [default: those shipped for the sample corpus]",
-)
-@_output("the annotation rows")
-@_WORK
-@_execution_options
-@_JSON
-def annotate(labels: Path | None, output: Path | None, work: Path, options: ExecutorOptions, as_json: bool) -> None:
+@stage_options("annotations", "the annotation rows")
+@_LABELS
+def annotate(run: StageRun, labels: Path | None) -> None:
     """Labels of a teacher, joined to the paragraphs that ingest found.
 
     \b
@@ -219,30 +127,18 @@ def annotate(labels: Path | None, output: Path | None, work: Path, options: Exec
       biomed-builder annotate --work work
     """
     from builder.annotation.labels import PLOS_LABELS
-    from pipelines.annotate import annotate as run
-    from pipelines.display import make_progress
+    from pipelines.annotate import annotate as pipeline
 
-    report = run(labels or PLOS_LABELS, _work(work, "annotations", output), options, make_progress())
-    _print_stage(report, as_json)
+    run.ingest_first()
+    run.show(pipeline(labels or PLOS_LABELS, run.work, run.options, run.progress))
 
 
 @main.command()
-@_output("the student")
-@_WORK
+@stage_options("student", "the student")
 @click.option("--epochs", type=click.IntRange(1), default=None, help="Passes over the labels. [default: as shipped]")
 @click.option("--rank", type=click.IntRange(1), default=None, help="Rank of the adapters. [default: as shipped]")
 @click.option("--seed", type=int, default=None, help="Seed of the training. [default: as shipped]")
-@_execution_options
-@_JSON
-def train(
-    output: Path | None,
-    work: Path,
-    epochs: int | None,
-    rank: int | None,
-    seed: int | None,
-    options: ExecutorOptions,
-    as_json: bool,
-) -> None:
+def train(run: StageRun, epochs: int | None, rank: int | None, seed: int | None) -> None:
     """A student from annotated paragraphs. The one that ships was made so, from an unpacked set of PMC articles:
 
     \b
@@ -251,21 +147,18 @@ def train(
       biomed-builder train --work w
     """
     from builder.student.training import TrainingSettings
-    from pipelines.display import make_progress
-    from pipelines.train import train as run
+    from pipelines.train import train as pipeline
 
     given: dict[str, Any] = {"epochs": epochs, "rank": rank, "seed": seed}
     training = TrainingSettings(**{name: value for name, value in given.items() if value is not None})
-    _print_stage(run(training, _work(work, "student", output), options, make_progress()), as_json)
+    run.ingest_first()
+    run.show(pipeline(training, run.work, run.options, run.progress))
 
 
 @main.command()
+@stage_options("predictions", "the predictions")
 @_STUDENT
-@_output("the predictions")
-@_WORK
-@_execution_options
-@_JSON
-def propagate(student: Path | None, output: Path | None, work: Path, options: ExecutorOptions, as_json: bool) -> None:
+def propagate(run: StageRun, student: Path | None) -> None:
     """The student over every paragraph.
 
     \b
@@ -273,19 +166,15 @@ def propagate(student: Path | None, output: Path | None, work: Path, options: Ex
       biomed-builder propagate --work work --student work/student
     """
     from builder.student.predictor import SHIPPED_STUDENT
-    from pipelines.display import make_progress
-    from pipelines.propagate import propagate as run
+    from pipelines.propagate import propagate as pipeline
 
-    report = run(student or SHIPPED_STUDENT, _work(work, "predictions", output), options, make_progress())
-    _print_stage(report, as_json)
+    run.ingest_first()
+    run.show(pipeline(student or SHIPPED_STUDENT, run.work, run.options, run.progress))
 
 
 @main.command()
-@_output("the dataset", "biomed-enriched")
-@_WORK
-@_execution_options
-@_JSON
-def assemble(output: Path, work: Path, options: ExecutorOptions, as_json: bool) -> None:
+@stage_options("dataset", "the dataset", output="biomed-enriched")
+def assemble(run: StageRun) -> None:
     """Labelled paragraphs to the dataset folder and its card.
 
     \b
@@ -294,21 +183,18 @@ def assemble(output: Path, work: Path, options: ExecutorOptions, as_json: bool) 
     """
     from dataclasses import asdict
 
-    from pipelines.assemble import assemble as run
-    from pipelines.display import make_progress, show_build
+    from pipelines.assemble import assemble as pipeline
 
-    stages, report = run(output.resolve(), _work(work), options, make_progress())
-    report |= {"stages": [asdict(stage) for stage in stages]}
-    if as_json:
-        click.echo(json.dumps(report))
-    else:
-        show_build(report, str(output))
+    run.ingest_first()
+    stages, report = pipeline(run.output or Path("biomed-enriched"), run.work, run.options, run.progress)
+    run.show_dataset(report | {"stages": [asdict(stage) for stage in stages]})
 
 
 @main.command()
 @click.argument("text", nargs=-1)
 @click.option(
     "--file",
+    "--source",
     "file",
     type=click.File("r", encoding="utf-8"),
     default=None,
@@ -328,10 +214,11 @@ def classify(text: tuple[str, ...], file: TextIO | None, student: Path | None, t
       echo '{"text": "We enrolled 40 patients.", "section_title": "Methods"}' | biomed-builder classify
     """
     from builder.student.predictor import SHIPPED_STUDENT
-    from pipelines.classify import classify as run
+    from pipelines.classify import classify as pipeline
+    from pipelines.classify import read_lines
 
-    lines: Iterable[str] = text or file or sys.stdin
-    for row in run(lines, student or SHIPPED_STUDENT, threads):
+    lines: Iterable[str] = text or read_lines(file or sys.stdin)
+    for row in pipeline(lines, student or SHIPPED_STUDENT, threads):
         click.echo(json.dumps(row))
 
 

@@ -95,6 +95,14 @@ def test_a_line_without_end_is_refused() -> None:
     assert "one paragraph a line" in run.stderr
 
 
+def test_input_that_is_no_text_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "picture.png").write_bytes(bytes(range(256)))
+    run = run_builder("classify", "--file", tmp_path / "picture.png")
+    assert run.returncode == 1
+    assert "not UTF-8" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
 def test_wrong_usage_is_exit_code_2() -> None:
     assert run_builder("build", "--executor", "abacus").returncode == 2
     assert run_builder("no-such-verb").returncode == 2

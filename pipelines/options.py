@@ -1,0 +1,136 @@
+"""The options that all stage commands share, and what they are gathered into."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from builder.executors import ExecutorOptions
+from builder.layout import Work
+from builder.stage import Progress, StageReport
+
+Command = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StageRun:
+    """What every stage command is given: input, folders, executor, how to show things."""
+
+    source: str | None
+    limit: int
+    work: Work
+    output: Path | None
+    options: ExecutorOptions
+    progress: Progress
+    as_json: bool
+
+    def ingest_first(self) -> None:
+        """With ``--source``, make the paragraphs that the stage reads; nothing is done that is done already."""
+        from pipelines.ingest import ingest
+
+        if self.source is not None:
+            ingest(self.source, self.work, self.options, self.progress, self.limit)
+
+    def show(self, report: StageReport) -> None:
+        """Print what a stage did."""
+        from pipelines.display import show_stages
+
+        if self.as_json:
+            click.echo(json.dumps(asdict(report)))
+        else:
+            show_stages([asdict(report)])
+
+    def show_dataset(self, report: dict[str, Any]) -> None:
+        """Print what a build did."""
+        from pipelines.display import show_build
+
+        if self.as_json:
+            click.echo(json.dumps(report))
+        else:
+            show_build(report, str(self.output))
+
+
+def stage_options(
+    stage: str, what: str, source: str | None = None, output: str | None = None
+) -> Callable[[Command], Command]:
+    """Adds the shared options to a command and passes them to it as ``run``.
+
+    Args:
+        stage: name of the stage's folder in ``--work``.
+        what: what the stage writes, for the help.
+        source: default of ``--source``; None where the stage reads what ``--work`` holds.
+        output: default of ``--output``; None for the stage's folder.
+    """
+    options = (
+        click.option(
+            "--source",
+            default=source,
+            show_default=source is not None,
+            help="Articles in JATS: a folder, a .zip, .whl, .tar.gz or .tar.xz, a URL of one of these, or 'sample'."
+            + ("" if source else " Given here, they are ingested first. [default: what --work holds]"),
+        ),
+        click.option(
+            "--output",
+            type=click.Path(path_type=Path),
+            default=output,
+            show_default=output is not None,
+            help=f"Folder for {what}." + ("" if output else " [default: its folder in --work]"),
+        ),
+        click.option(
+            "--work",
+            type=click.Path(path_type=Path),
+            default="work",
+            show_default=True,
+            help="Folder that holds the stages' folders.",
+        ),
+        click.option("--limit", type=click.IntRange(0), default=0, help="Take the first articles only. [default: all]"),
+        click.option("--workers", type=click.IntRange(0), default=0, help="Shards at once. [default: one a core]"),
+        click.option(
+            "--executor",
+            "kind",
+            type=click.Choice(["local", "slurm", "ray"]),
+            default="local",
+            show_default=True,
+            help="Where to run.",
+        ),
+        click.option("--partition", default="", help="Slurm partition."),
+        click.option("--time", default="24:00:00", show_default=True, help="Slurm time limit of a job."),
+        click.option("--mem-per-cpu-gb", type=int, default=4, show_default=True, help="Memory asked of Slurm or Ray."),
+        click.option("--ray-address", default="", help="Address of a Ray cluster. [default: start one here]"),
+        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for machines."),
+    )
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def gathered(**given: Any) -> Any:
+            return command(run=_gather(stage, given), **given)
+
+        for option in reversed(options):
+            gathered = option(gathered)
+        return gathered
+
+    return decorate
+
+
+def _gather(stage: str, given: dict[str, Any]) -> StageRun:
+    """Take the shared options out of ``given``. Paths become absolute: jobs on a cluster may start in another folder."""
+    from pipelines.display import make_progress
+
+    output: Path | None = given.pop("output")
+    moved = {stage: output.resolve()} if output else {}
+    executor = ("kind", "workers", "partition", "time", "mem_per_cpu_gb", "ray_address")
+    return StageRun(
+        source=given.pop("source"),
+        limit=given.pop("limit"),
+        work=Work(given.pop("work").resolve(), moved),
+        output=output,
+        options=ExecutorOptions(**{name: given.pop(name) for name in executor}),
+        progress=make_progress(),
+        as_json=given.pop("as_json"),
+    )
