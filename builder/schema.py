@@ -101,7 +101,7 @@ ANNOTATION_SCHEMA: Final = pa.schema(
 ARTICLE_SCHEMA: Final = pa.schema(
     [
         ("source_file", pa.string()),
-        ("article_id", pa.string()),
+        ("article", pa.string()),  # what the ids of its paragraphs begin with
         ("bucket", pa.string()),
         ("first_row", pa.int64()),
         ("rows", pa.int64()),

@@ -61,12 +61,12 @@ class FindArticleFacts(PipelineStep):
 
     name = "Find article facts"
     type = "🧮 - STATS"
-    columns = ("source_file", "article_id", "license_group", "domain", "document_type", "language", "text")
+    columns = ("source_file", "license_group", "domain", "document_type", "language", "text")
 
     def run(self, data: Iterable[pa.Table], rank: int = 0, world_size: int = 1) -> Iterator[Item]:
         """datatrove's entry point."""
         for table in data:
-            table = table.append_column("text_bytes", pc.binary_length(table["text"])).drop_columns(["text", "id"])
+            table = table.append_column("text_bytes", pc.binary_length(table["text"])).drop_columns(["text"])
             rows = []
             for first, paragraphs in _by_article(table.to_pylist()):
                 row = _article(first, paragraphs)
@@ -94,7 +94,7 @@ def _article(first: int, paragraphs: Sequence[dict[str, Any]]) -> dict[str, Any]
     }
     return {
         "source_file": paragraphs[0]["source_file"],
-        "article_id": paragraphs[0]["article_id"],
+        "article": paragraphs[0]["id"].rsplit("_p", 1)[0],
         "bucket": bucket_name(paragraphs[0]["license_group"], [fact for fact, true in holds.items() if true]),
         "first_row": first,
         "rows": len(paragraphs),

@@ -24,7 +24,6 @@ TOO_SHORT = "fewer tokens than --min-tokens"
 #: Why an article gives no row although it could be parsed.
 NO_LONG_PARAGRAPH = "no paragraph with at least --min-tokens"
 SUPERSEDED = "a newer version of the same article is there"
-DUPLICATE_ARTICLE = "same identifier as an article before it"
 
 
 class ReadArticles(PipelineStep):
@@ -57,12 +56,11 @@ class ExtractParagraphs(PipelineStep):
 
     def run(self, data: Iterable[SourceArticle], rank: int = 0, world_size: int = 1) -> Iterator[Item]:
         """datatrove's entry point."""
-        seen: set[str] = set()
         for source_article in data:
             with self.track_time("article"):
-                yield from self._rows(source_article, seen)
+                yield from self._rows(source_article)
 
-    def _rows(self, source_article: SourceArticle, seen: set[str]) -> Iterator[Item]:
+    def _rows(self, source_article: SourceArticle) -> Iterator[Item]:
         name = source_article.name
         yield Count("articles read", 1)
         try:
@@ -70,10 +68,6 @@ class ExtractParagraphs(PipelineStep):
         except MalformedArticle as error:
             yield Reject(name, "", error.reason, error.detail)
             return
-        if article.metadata.id_prefix in seen:
-            yield Reject(name, "", DUPLICATE_ARTICLE, article.metadata.id_prefix)
-            return
-        seen.add(article.metadata.id_prefix)
         for reason, characters in sorted(article.dropped.items()):
             yield Count(f"characters left out: {reason}", characters)
         tokens = count_tokens([paragraph.text for paragraph in article.paragraphs])
