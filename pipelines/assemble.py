@@ -63,7 +63,7 @@ def find_article_facts(work: Work, options: ExecutorOptions, progress: Progress)
 def write_data_files(output: Path, work: Work, options: ExecutorOptions, progress: Progress) -> StageReport:
     """The parquet files of every bucket, to ``output/data/``."""
     articles = [pq.read_table(work.articles.path / record.file) for record in work.articles.records()]
-    files = plan_files(articles)
+    files, duplicates = plan_files(articles)
     if not files:
         raise EmptyResult(f"none of the {sum(map(len, articles))} articles has a licence that allows redistribution")
     folder = dataset_folder(output)
@@ -77,6 +77,7 @@ def write_data_files(output: Path, work: Work, options: ExecutorOptions, progres
             WriteShards(folder, pending, DATASET_SCHEMA, settings_digest),
         ],
         before_writing=lambda: remove_card(output),
+        left_out=duplicates,
     )
     return run_stage(stage, options, progress)
 

@@ -102,12 +102,12 @@ def test_yaml_keys_are_those_that_datasets_reads() -> None:
         assert all(key in ("config_name", "default", "data_files") or hasattr(ParquetConfig, key) for key in entry)
 
 
-def articles_table(rows: list[tuple[str, int]]) -> pa.Table:
+def articles_table(rows: list[tuple[str, int]], shard: int = 0) -> pa.Table:
     first = 0
     out = []
     for index, (bucket, count) in enumerate(rows):
         out.append(
-            {"source_file": f"{index}", "article_id": f"{index}", "bucket": bucket, "first_row": first, "rows": count,
+            {"source_file": f"{index}", "article": f"{shard}-{index}", "bucket": bucket, "first_row": first, "rows": count,
              "text_bytes": count * 100}
         )  # fmt: skip
         first += count
@@ -117,8 +117,8 @@ def articles_table(rows: list[tuple[str, int]]) -> pa.Table:
 @given(st.lists(st.lists(st.tuples(st.sampled_from(["commercial-plain", "noncommercial-case", "other-plain"]),
                                    st.integers(1, 5)), max_size=8), min_size=1, max_size=5))  # fmt: skip
 def test_every_article_is_in_exactly_one_file_unless_its_licence_is_unknown(shards: list[list[tuple[str, int]]]) -> None:
-    tables = [articles_table(rows) for rows in shards]
-    files = plan_files(tables)
+    tables = [articles_table(rows, shard) for shard, rows in enumerate(shards)]
+    files, duplicates = plan_files(tables)
     planned = Counter(article for file in files for article in file.articles)
     expected = {
         (index, row["first_row"], row["rows"])
@@ -128,13 +128,20 @@ def test_every_article_is_in_exactly_one_file_unless_its_licence_is_unknown(shar
     }
     assert set(planned) == expected
     assert set(planned.values()) <= {1}
+    assert not duplicates
     names = [shard.file_name for shard in as_shards(files, ["d"] * len(tables))]
     assert len(set(names)) == len(names)
 
 
+def test_the_same_article_from_two_files_is_there_once_and_counted() -> None:
+    files, duplicates = plan_files([articles_table([("commercial-plain", 2)])] * 2)
+    assert [file.articles for file in files] == [((0, 0, 2),)]
+    assert [(reject.source_file, reject.detail) for reject in duplicates] == [("0", "0-0")]
+
+
 def test_a_bucket_is_cut_into_files_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builder.dataset.buckets.FILE_TEXT_BYTES", 250)
-    files = plan_files([articles_table([("commercial-plain", 1)] * 7)])
+    files, _ = plan_files([articles_table([("commercial-plain", 1)] * 7)])
     assert [len(file.articles) for file in files] == [3, 3, 1]
     names = [shard.file_name for shard in as_shards(files, ["d"])]
     assert names == [f"commercial-plain-{number:05d}-of-00003.parquet" for number in range(3)]

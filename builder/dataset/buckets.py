@@ -13,11 +13,14 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from builder.dataset.recipes import ArticleFact
+from builder.rejects import Reject
 from builder.schema import SPLITS
 from builder.shards import Shard, digest
 
 #: Why an article of licence group ``other`` is in no bucket.
 UNKNOWN_LICENSE = "licence unknown or without a right to redistribute"
+#: Why an article is in no bucket although its licence allows it.
+DUPLICATE_ARTICLE = "same identifier as an article before it"
 #: A data file is closed after this many bytes of text (about 400 MB as zstd parquet).
 FILE_TEXT_BYTES = 2**30
 #: A row group is closed at an article border that a hash chooses once it has this many bytes of text, …
@@ -51,25 +54,34 @@ class DataFile:
         return frozenset(ArticleFact(part) for part in self.bucket.split("-")[1:] if part != "plain")
 
 
-def plan_files(articles: Sequence[pa.Table]) -> list[DataFile]:
+def plan_files(articles: Sequence[pa.Table]) -> tuple[list[DataFile], list[Reject]]:
     """Cut each bucket into files, articles in the order of the paragraph shards.
 
     ``articles[k]`` is shard k of ``work/articles/`` (:data:`builder.schema.ARTICLE_SCHEMA`). Articles of licence group
-    ``other`` are in no file.
+    ``other`` are in no file, and neither is an article that was there before (the same DOI in two files of a source).
     """
     files: dict[str, list[list[tuple[int, int, int]]]] = {}
     sizes: dict[str, int] = {}
+    seen: set[str] = set()
+    duplicates: list[Reject] = []
     for index, table in enumerate(articles):
         for row in table.to_pylist():
             bucket = row["bucket"]
             if bucket.split("-")[0] not in SPLITS:
                 continue
+            if row["article"] in seen:
+                duplicates.append(Reject(row["source_file"], "", DUPLICATE_ARTICLE, row["article"]))
+                continue
+            seen.add(row["article"])
             if bucket not in files or sizes[bucket] >= FILE_TEXT_BYTES:
                 files.setdefault(bucket, []).append([])
                 sizes[bucket] = 0
             files[bucket][-1].append((index, row["first_row"], row["rows"]))
             sizes[bucket] += row["text_bytes"]
-    return [DataFile(bucket, number, tuple(part)) for bucket in sorted(files) for number, part in enumerate(files[bucket])]
+    planned = [
+        DataFile(bucket, number, tuple(part)) for bucket in sorted(files) for number, part in enumerate(files[bucket])
+    ]
+    return planned, duplicates
 
 
 def as_shards(files: Sequence[DataFile], input_digests: Sequence[str]) -> list[Shard]:
