@@ -39,6 +39,8 @@ ExecutorKind = Literal["local", "slurm", "ray"]
 #: A rank whose worker died this often is given up (the usual cause is memory).
 MAX_WORKER_DEATHS = 3
 _SLURM_POLL_SECONDS = 2.0
+_SLURM_LOOKS = 3
+_SLURM_ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,10 @@ class ExecutorOptions:
     @property
     def worker_count(self) -> int:
         """``workers``, or the number of cores this process may use."""
-        return self.workers or len(os.sched_getaffinity(0))
+        if self.workers:
+            return self.workers
+        # only Linux tells which cores the process may use
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(slots=True)
@@ -120,14 +125,23 @@ class _PoolRun:
     def run(self) -> None:
         while self._waiting or self._running:
             while self._waiting and len(self._running) < self._workers:
-                rank = self._waiting.popleft()
-                self._running[self._pool.submit(_run_rank, self._payload, rank)] = rank
+                if not self._start(self._waiting.popleft()):
+                    break
             done, _ = wait(self._running, return_when=FIRST_COMPLETED)
-            if any(isinstance(future.exception(), BrokenProcessPool) for future in done):
+            if not done or any(isinstance(future.exception(), BrokenProcessPool) for future in done):
                 self._after_a_death()
             else:
                 for future in done:
                     self._collect(self._running.pop(future), future)
+
+    def _start(self, rank: int) -> bool:
+        """Give a rank to the pool; False if a worker has died meanwhile and the pool takes nothing any more."""
+        try:
+            self._running[self._pool.submit(_run_rank, self._payload, rank)] = rank
+        except BrokenProcessPool:
+            self._waiting.appendleft(rank)
+            return False
+        return True
 
     def _collect(self, rank: int, future: Future[tuple[PipelineStats, int]]) -> None:
         error = future.exception()
@@ -184,7 +198,8 @@ def _end_with_parent() -> None:
 def _run_rank(payload: bytes, rank: int) -> tuple[PipelineStats, int]:
     executor: LocalPipelineExecutor = dill.loads(payload)
     stats = executor._run_for_rank(rank, local_rank=1)
-    return stats, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes there, kilobytes on Linux
+    return stats, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _run_slurm(steps: Sequence[PipelineStep], ranks: int, logs: Path, options: ExecutorOptions) -> RunOutcome:
@@ -216,15 +231,15 @@ def _run_slurm(steps: Sequence[PipelineStep], ranks: int, logs: Path, options: E
 
 
 def _wait_for_slurm(job: int) -> None:
-    # a job that has just been submitted can be missing from the queue for a moment
+    # A job that has just been submitted can be missing from the queue for a moment, hence several looks. A controller
+    # that does not answer says nothing about the job: it is asked again.
     misses = 0
-    while misses < 3:
+    while misses < _SLURM_LOOKS:
         time.sleep(_SLURM_POLL_SECONDS)
         command = ["squeue", "--noheader", f"--jobs={job}", "--format=%T"]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
-        states = set(run.stdout.split())
-        alive = run.returncode == 0 and states - {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY"}
-        misses = 0 if alive else misses + 1
+        ended = set(run.stdout.split()) <= _SLURM_ENDED if run.returncode == 0 else "Invalid job id" in run.stderr
+        misses = misses + 1 if ended else 0
 
 
 def _run_ray(steps: Sequence[PipelineStep], ranks: int, logs: Path, options: ExecutorOptions) -> RunOutcome:

@@ -25,7 +25,11 @@ def detect(text: str, declared: str) -> tuple[str, float | None]:
         text: the paragraph.
         declared: the language that the article or its section declares, used when CLD2 is not sure.
     """
-    reliable, _, languages = _cld2().detect(text.encode("utf-8", "replace"), bestEffort=False)
+    cld2 = _cld2()
+    try:
+        reliable, _, languages = cld2.detect(text.encode("utf-8", "replace"))
+    except cld2.error:  # CLD2 refuses a whole text for one character, such as U+10FFFF
+        return declared, None
     _, code, percent, _ = languages[0]
     if not reliable or code == "un":
         return declared, None

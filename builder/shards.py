@@ -7,6 +7,7 @@ A stage writes into one folder::
       _build/                 bookkeeping; readers of parquet folders skip names that start with an underscore
         rejects/00000.parquet what the shard set aside, with reasons; only where there is something
         records/00000.json    rows, bytes, sha256, digest of its input: written last, so a shard exists when this does
+        files.json            the files that were planned here, so that those of an older plan can be removed
         settings.json         what the folder was made with; a run with other settings refuses
         manifest.json         all records together; there when the stage is complete
         logs/                 what datatrove writes: logs and statistics by task
@@ -36,16 +37,26 @@ from builder.rejects import Reject, count_rejects, write_rejects
 
 Settings = Mapping[str, Any]
 
-_DISK_ERRORS = {
+_ELSEWHERE = "choose another folder (--work, --output)"
+#: What only writing can meet …
+_WRITE_ERRORS = {
     errno.ENOSPC: "the disk is full; free some space and run the same command again, it goes on where it stopped",
     errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
-    errno.EROFS: "the file system is read-only; choose another --output",
-    errno.EACCES: "permission denied; choose another --output or change its owner",
-    errno.EPERM: "operation not permitted; choose another --output",
-    errno.ENOTDIR: "a part of the path is a file, not a folder; choose another --output",
-    errno.EEXIST: "a file stands where the folder should be; choose another --output",
+    errno.EROFS: f"the file system is read-only; {_ELSEWHERE}",
     errno.EFBIG: "the file grew beyond the size that is allowed here; raise the limit and run the same command again",
 }
+#: … and what making a folder or a file there can meet as well.
+_FOLDER_ERRORS = _WRITE_ERRORS | {
+    errno.EACCES: f"permission denied; {_ELSEWHERE}, or change its owner",
+    errno.EPERM: f"operation not permitted; {_ELSEWHERE}",
+    errno.ENOTDIR: f"a part of the path is a file, not a folder; {_ELSEWHERE}",
+    errno.EEXIST: f"a file stands where the folder should be; {_ELSEWHERE}",
+}
+
+
+def shard_file(index: int) -> str:
+    """Name of the file of shard ``index`` in the folder of any stage but the last."""
+    return f"{index:05d}.parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +76,7 @@ class Shard:
     @property
     def file_name(self) -> str:
         """Name of the output file."""
-        return self.file or f"{self.index:05d}.parquet"
+        return self.file or shard_file(self.index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,22 +100,27 @@ def digest(value: Any) -> str:
 
 @contextmanager
 def output_errors(folder: Path) -> Iterator[None]:
-    """Turn what the file system says about ``folder`` into an :class:`OutputError`."""
+    """Turn what the file system says about writing to ``folder`` into an :class:`OutputError`."""
     try:
         yield
     except OSError as error:
-        raise as_output_error(error, folder) from error
+        advice = _FOLDER_ERRORS.get(error.errno or 0)
+        if advice is None:
+            raise
+        raise OutputError(f"cannot write to {error.filename or folder}: {advice}") from error
 
 
-def as_output_error(error: OSError, folder: Path) -> OutputError:
-    """The sentence for a failed write."""
-    advice = _DISK_ERRORS.get(error.errno or 0, f"{error.strerror or error}; choose another --output")
-    return OutputError(f"cannot write to {error.filename or folder}: {advice}")
+def write_error(error: BaseException, folder: Path) -> OutputError | None:
+    """The sentence for an error that only writing can meet; None for any other."""
+    advice = _WRITE_ERRORS.get(error.errno or 0) if isinstance(error, OSError) else None
+    return OutputError(f"cannot write to {folder}: {advice}") if advice else None
 
 
 @contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path, name: str = "") -> Iterator[None]:
     """Hold ``folder`` (made if need be) for this process; the lock ends with the process, however that ends.
+
+    ``name`` tells locks of the same folder apart.
 
     Raises:
         FolderInUse: another run holds it.
@@ -112,12 +128,12 @@ def lock_folder(folder: Path) -> Iterator[None]:
     """
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", timeout=0)
+        lock = FileLock(folder / f".{name}lock", timeout=0)
         try:
             lock.acquire()
         except Timeout as error:
             raise FolderInUse(
-                f"another run is writing to {folder}; wait for it to end, stop it, or choose another --output"
+                f"another run is writing to {folder}; wait for it to end, stop it, or {_ELSEWHERE}"
             ) from error
     try:
         yield
@@ -167,19 +183,26 @@ class StageFolder:
             remove_leftovers(self.bookkeeping)
             self._check_settings(settings)
 
-    def _check_settings(self, settings: Settings) -> None:
+    def settings(self) -> dict[str, Any]:
+        """What the folder was made with; empty for a new one."""
         path = self.bookkeeping / "settings.json"
         if not path.is_file():
-            write_json(path, dict(settings))
+            return {}
+        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return settings
+
+    def _check_settings(self, settings: Settings) -> None:
+        before = self.settings()
+        if not before:
+            write_json(self.bookkeeping / "settings.json", dict(settings))
             return
-        before = json.loads(path.read_text(encoding="utf-8"))
         now = json.loads(json.dumps(settings))
         different = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
         if different:
             changes = "; ".join(f"{key} was {before.get(key)!r} and is now {now.get(key)!r}" for key in different)
             raise SettingsMismatch(
                 f"{self.bookkeeping} was made with other settings: {changes}. "
-                f"Use the same settings, choose another --output, or delete that folder."
+                f"Use the same settings, {_ELSEWHERE}, or delete that folder."
             )
 
     def report_progress(self, shard: Shard, share: float) -> None:
@@ -244,16 +267,32 @@ class StageFolder:
             write_json(self.manifest_path, manifest)
         return manifest
 
+    def remember(self, shards: Sequence[Shard]) -> None:
+        """Note the files that these shards will have, so that :meth:`stale` knows every file that was made here."""
+        with output_errors(self.path):
+            write_json(self._files_path, sorted(self._known_files() | {shard.file_name for shard in shards}))
+
+    def stale(self, shards: Sequence[Shard]) -> list[Path]:
+        """Files of earlier plans that these shards do not have; files that others put into the folder are not ours."""
+        return [self.path / Path(name).name for name in sorted(self._known_files() - {s.file_name for s in shards})]
+
+    @property
+    def _files_path(self) -> Path:
+        return self.bookkeeping / "files.json"
+
+    def _known_files(self) -> set[str]:
+        if not self._files_path.is_file():
+            return set()
+        return set(json.loads(self._files_path.read_text(encoding="utf-8")))
+
     def _remove_stale(self, shards: Sequence[Shard]) -> None:
-        planned = {self.record_path(shard).name for shard in shards}
-        files = {shard.file_name for shard in shards}
-        for path in sorted((self.bookkeeping / "records").glob("*.json")):
-            if path.name not in planned:
-                stale = json.loads(path.read_text(encoding="utf-8"))["file"]
-                if stale not in files:
-                    (self.path / Path(stale).name).unlink(missing_ok=True)
-                (self.rejects / f"{path.stem}.parquet").unlink(missing_ok=True)
+        for path in self.stale(shards):
+            path.unlink(missing_ok=True)
+        planned = {f"{shard.index:05d}" for shard in shards}
+        for path in [*(self.bookkeeping / "records").glob("*.json"), *self.rejects.glob("*.parquet")]:
+            if path.stem not in planned:
                 path.unlink()
+        write_json(self._files_path, sorted(shard.file_name for shard in shards))
 
     def manifest(self) -> dict[str, Any]:
         """The manifest of a complete stage.

@@ -14,7 +14,7 @@ from datatrove.pipeline.base import PipelineStep
 from builder.errors import BuilderError, IncompleteRun
 from builder.executors import ExecutorOptions, RunOutcome, run_ranks
 from builder.rejects import Reject
-from builder.shards import Settings, Shard, StageFolder, as_output_error, digest, lock_folder, output_errors
+from builder.shards import Settings, Shard, StageFolder, digest, lock_folder, output_errors, write_error
 
 _POLL_SECONDS = 0.5
 _ERRORS_SHOWN = 3
@@ -74,11 +74,14 @@ def run_stage(stage: Stage, options: ExecutorOptions, progress: Progress) -> Sta
         stage.folder.prepare(stage.settings)
         pending = [shard for shard in stage.shards if not stage.folder.is_done(shard, settings_digest)]
         peak = 0
-        if pending:
+        if pending or stage.folder.stale(stage.shards):
+            stage.folder.remember(stage.shards)
             with output_errors(stage.folder.path):
                 stage.folder.manifest_path.unlink(missing_ok=True)
-                stage.folder.logs.mkdir(parents=True, exist_ok=True)
                 stage.before_writing()
+        if pending:
+            with output_errors(stage.folder.path):
+                stage.folder.logs.mkdir(parents=True, exist_ok=True)
             steps = stage.steps(pending, settings_digest)
             with output_errors(stage.folder.path), _watch(stage, pending, settings_digest, progress):
                 outcome = run_ranks(steps, len(pending), stage.folder.logs, options)
@@ -102,8 +105,8 @@ def _check(stage: Stage, pending: Sequence[Shard], settings_digest: str, outcome
     if not missing:
         return
     for error in outcome.errors.values():
-        if isinstance(error, OSError) and error.errno:
-            raise as_output_error(error, stage.folder.path) from error
+        if (sentence := write_error(error, stage.folder.path)) is not None:
+            raise sentence from error
     reasons = _reasons(pending, outcome)
     if len(missing) == len(stage.shards) and len(reasons) == 1 and outcome.errors:
         error = next(iter(outcome.errors.values()))

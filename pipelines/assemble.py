@@ -8,16 +8,15 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from builder import __version__
-from builder.atomic import write_json
 from builder.dataset.buckets import as_shards, plan_files
 from builder.dataset.card import remove_card
 from builder.dataset.recipes import row_filters
-from builder.dataset.report import REPORT, describe
-from builder.errors import EmptyResult
+from builder.dataset.report import describe
+from builder.errors import EmptyResult, OutputError
 from builder.executors import ExecutorOptions
 from builder.layout import Work, dataset_folder
 from builder.schema import ARTICLE_SCHEMA, DATASET_SCHEMA
-from builder.shards import Shard, digest, output_errors
+from builder.shards import Shard, digest, lock_folder, output_errors
 from builder.stage import Progress, Stage, StageReport, run_stage
 from builder.steps.assemble import CollectBucket, FindArticleFacts, ReadLabelled
 from builder.steps.io import WriteShards
@@ -33,18 +32,17 @@ def assemble(
     Raises:
         EmptyResult: no article may be redistributed.
     """
-    stages = [find_article_facts(work, options, progress), write_data_files(output, work, options, progress)]
-    with output_errors(output):
-        report = describe(output, work)
-        write_json(output / REPORT, report)
-    return stages, report
+    with lock_folder(output / "_build", "assemble-"), output_errors(output):
+        stages = [find_article_facts(work, options, progress), write_data_files(output, work, options, progress)]
+        return stages, describe(output, work)
 
 
 def find_article_facts(work: Work, options: ExecutorOptions, progress: Progress) -> StageReport:
     """Which bucket each article belongs to, to ``work/articles/``."""
+    digests = labelled_digests(work)
     shards = [
-        Shard(index=record.shard, inputs=(record.file,), input_digest=input_digest, weight=record.rows)
-        for record, input_digest in zip(work.paragraphs.records(), labelled_digests(work), strict=True)
+        Shard(index=record.shard, inputs=(record.file,), input_digest=digests[record.shard], weight=record.rows)
+        for record in work.paragraphs.records()
     ]
     stage = Stage(
         name="assemble: articles",
@@ -74,7 +72,7 @@ def write_data_files(output: Path, work: Work, options: ExecutorOptions, progres
         shards=as_shards(files, labelled_digests(work)),
         steps=lambda pending, settings_digest: [
             CollectBucket(work.paragraphs.path, work.predictions.path, pending, files),
-            WriteShards(folder, pending, DATASET_SCHEMA, settings_digest),
+            WriteShards(folder, pending, DATASET_SCHEMA, settings_digest, row_group_bytes=0),
         ],
         before_writing=lambda: remove_card(output),
         left_out=duplicates,
@@ -83,6 +81,15 @@ def write_data_files(output: Path, work: Work, options: ExecutorOptions, progres
 
 
 def labelled_digests(work: Work) -> list[str]:
-    """What identifies the content of each paragraph shard together with its predictions."""
-    pairs = zip(work.paragraphs.records(), work.predictions.records(), strict=True)
-    return [digest([paragraphs.sha256, predictions.sha256]) for paragraphs, predictions in pairs]
+    """What identifies the content of each paragraph shard together with its predictions.
+
+    Raises:
+        OutputError: the predictions were made from other paragraphs than those that are there.
+    """
+    paragraphs, predictions = work.paragraphs.records(), work.predictions.records()
+    if [record.sha256 for record in paragraphs] != [record.input_digest for record in predictions]:
+        raise OutputError(
+            f"the predictions in {work.predictions.path} are not of the paragraphs in {work.paragraphs.path}: "
+            f"run propagate again"
+        )
+    return [digest([text.sha256, labels.sha256]) for text, labels in zip(paragraphs, predictions, strict=True)]

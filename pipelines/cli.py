@@ -25,13 +25,13 @@ _MIN_TOKENS = click.option(
 )
 _STUDENT = click.option(
     "--student",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
     default=None,
     help="Folder of a student. [default: the one that ships with this program]",
 )
 _LABELS = click.option(
     "--labels",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True),
     default=None,
     help="Recorded labels, JSON lines. [default: those that ship for the sample corpus]",
 )
@@ -47,6 +47,9 @@ class _Group(click.Group):
             click.echo(f"Error: {error}", err=True)
             sys.exit(FAILED)
         except BrokenPipeError:
+            sys.exit(FAILED)
+        except OSError as error:
+            click.echo(f"Error: {error.filename or 'input or output'}: {error.strerror or error}", err=True)
             sys.exit(FAILED)
         except KeyboardInterrupt:
             click.echo("Stopped. The same command goes on where it stopped.", err=True)

@@ -94,7 +94,7 @@ def _configs_table(report: dict[str, Any]) -> Table:
 
 
 def _agreement_table(agreed: dict[str, Any]) -> Table:
-    seen = "it learned from" if agreed["learned"] else "of this corpus"
+    seen = "that it learned from" if agreed["learned"] else "of this corpus"
     title = f"Student against the recorded teacher, {agreed['paragraphs']} paragraphs {seen}"
     table = Table(title=title, title_justify="left")
     for header in ("label", "agreement", "without looking"):

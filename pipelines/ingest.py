@@ -47,7 +47,13 @@ def ingest(
     stage = Stage(
         name="ingest",
         folder=work.paragraphs,
-        settings={"version": __version__, "source": source_name(source), "min_tokens": min_tokens},
+        settings={
+            "version": __version__,
+            "source": source_name(source),
+            "limit": limit,
+            "min_tokens": min_tokens,
+            "shard_articles": shard_articles,
+        },
         shards=shards,
         steps=lambda pending, digest: [
             ReadArticles(opened, pending),

@@ -13,6 +13,7 @@ import click
 
 from builder.executors import ExecutorOptions
 from builder.layout import Work
+from builder.shards import lock_folder
 from builder.stage import Progress, StageReport
 
 Command = Callable[..., Any]
@@ -32,10 +33,13 @@ class StageRun:
 
     def ingest_first(self) -> None:
         """With ``--source``, make the paragraphs that the stage reads; nothing is done that is done already."""
-        from pipelines.ingest import ingest
+        from pipelines.ingest import MIN_TOKENS, ingest
 
         if self.source is not None:
-            ingest(self.source, self.work, self.options, self.progress, self.limit)
+            min_tokens = self.work.paragraphs.settings().get("min_tokens", MIN_TOKENS)
+            ingest(self.source, self.work, self.options, self.progress, self.limit, min_tokens)
+        elif self.limit:
+            raise click.UsageError("--limit needs --source: what --work holds is taken whole")
 
     def show(self, report: StageReport) -> None:
         """Print what a stage did."""
@@ -53,7 +57,13 @@ class StageRun:
         if self.as_json:
             click.echo(json.dumps(report))
         else:
-            show_build(report, str(self.output))
+            show_build(report, _as_typed(self.output))
+
+
+def _as_typed(folder: Path | None) -> str:
+    """A folder as a person would write it here: relative where that is shorter."""
+    path = folder or Path()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def stage_options(
@@ -109,7 +119,9 @@ def stage_options(
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def gathered(**given: Any) -> Any:
-            return command(run=_gather(stage, given), **given)
+            run = _gather(stage, given)
+            with lock_folder(run.work.root):
+                return command(run=run, **given)
 
         for option in reversed(options):
             gathered = option(gathered)
@@ -129,7 +141,7 @@ def _gather(stage: str, given: dict[str, Any]) -> StageRun:
         source=given.pop("source"),
         limit=given.pop("limit"),
         work=Work(given.pop("work").resolve(), moved),
-        output=output,
+        output=output.resolve() if output else None,
         options=ExecutorOptions(**{name: given.pop(name) for name in executor}),
         progress=make_progress(),
         as_json=given.pop("as_json"),

@@ -13,7 +13,7 @@ import pytest
 
 from builder.atomic import PART_MARK
 from builder.shards import lock_folder
-from tests.conftest import builder_command, run_builder
+from tests.conftest import Built, builder_command, run_builder
 from tests.corpus import STUDY, article, write_corpus
 
 Completed = subprocess.CompletedProcess
@@ -79,7 +79,7 @@ def test_a_wheel_with_the_wrong_hash(tmp_path: Path) -> None:
 
 def test_a_file_where_the_output_should_be(tmp_path: Path, corpus: Path) -> None:
     (tmp_path / "work").write_text("a file")
-    assert_one_sentence(ingest(corpus, tmp_path / "work"), "choose another --output")
+    assert_one_sentence(ingest(corpus, tmp_path / "work"), "choose another folder")
 
 
 def test_a_second_run_into_the_same_folder_is_refused(tmp_path: Path, corpus: Path) -> None:
@@ -91,11 +91,42 @@ def test_a_stage_before_its_input_is_there(tmp_path: Path) -> None:
     assert_one_sentence(run_builder("propagate", "--work", tmp_path), "not complete; run it first")
 
 
-def test_a_folder_that_is_no_student(tmp_path: Path, built: object) -> None:
+def test_a_folder_that_is_no_student(tmp_path: Path, built: Built) -> None:
     (tmp_path / "student").mkdir()
-    run = run_builder("propagate", "--work", tmp_path, "--student", tmp_path / "student")
-    assert run.returncode == 1
-    assert "Traceback" not in run.stderr
+    run = run_builder("propagate", "--work", built.work, "--output", tmp_path / "p", "--student", tmp_path / "student")
+    assert_one_sentence(run, "is no student folder")
+
+
+def test_predictions_of_other_paragraphs(tmp_path: Path, built: Built) -> None:
+    shutil.copytree(built.work, tmp_path / "work")
+    shutil.rmtree(tmp_path / "work" / "paragraphs")
+    source = write_corpus(tmp_path / "articles", articles=3)
+    assert ingest(source, tmp_path / "work").returncode == 0
+    run = run_builder("assemble", "--work", tmp_path / "work", "--output", tmp_path / "biomed-enriched")
+    assert_one_sentence(run, "run propagate again")
+
+
+def test_a_metadata_file_that_is_no_json_sets_its_article_aside(tmp_path: Path) -> None:
+    source = write_corpus(tmp_path / "articles", articles=3)
+    (source / "PMC1000.1.json").write_text("[1]")
+    assert ingest(source, tmp_path / "work").returncode == 0
+    rejects = pq.read_table(tmp_path / "work" / "paragraphs" / "_build" / "rejects").to_pylist()
+    assert {(row["source_file"], row["detail"]) for row in rejects if not row["path"]} == {
+        ("PMC1000.1.xml", "not a JSON object")
+    }
+
+
+def test_a_limit_without_a_source_is_wrong_usage(built: Built) -> None:
+    assert run_builder("propagate", "--work", built.work, "--limit", 3).returncode == 2
+
+
+def test_characters_that_the_language_detector_refuses(tmp_path: Path) -> None:
+    source = write_corpus(tmp_path / "articles", articles=2)
+    odd = STUDY.format(age=20) + " \U0010ffff \ufdd0 \x7f"
+    (source / "PMC1.1.xml").write_text(article(1, [odd]), encoding="utf-8")
+    assert ingest(source, tmp_path / "work").returncode == 0
+    rows = pq.read_table(tmp_path / "work" / "paragraphs", columns=["pmcid", "language", "language_score"]).to_pylist()
+    assert {"pmcid": "PMC1", "language": "en", "language_score": None} in rows
 
 
 @pytest.fixture

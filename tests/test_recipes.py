@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.dataset.buckets import DataFile, as_shards, bucket_name, plan_files
+from builder.dataset.buckets import as_shards, bucket_name, plan_files
 from builder.dataset.card import config_yaml, front_matter, missing_splits, render
 from builder.dataset.counts import count_config, count_configs, facts_of
 from builder.dataset.recipes import RECIPES, ArticleFact, Recipe, Upsampling, row_filters
@@ -50,7 +50,6 @@ def test_rows_and_paths_agree_with_repetition_by_hand(buckets: dict[tuple[str, f
 def test_a_file_name_tells_the_facts(facts: set[ArticleFact]) -> None:
     name = f"{bucket_name('commercial', sorted(facts))}-00003-of-00012.parquet"
     assert facts_of(name) == facts
-    assert DataFile(bucket_name("commercial", sorted(facts)), 0, ()).facts == facts
 
 
 def test_overlapping_upsamplings_take_the_largest_factor() -> None:

@@ -61,11 +61,28 @@ def test_the_manifest_sums_counts_and_lists_what_planning_left_out(folder: Stage
 
 
 def test_shards_of_an_earlier_plan_are_removed(folder: StageFolder) -> None:
+    folder.remember(SHARDS)
     for shard in SHARDS:
         make(folder, shard, "s")
     folder.finish(SHARDS[:1], {"a": 1})
     assert not folder.output(SHARDS[1]).exists()
     assert not folder.record_path(SHARDS[1]).exists()
+
+
+def test_a_file_whose_number_another_file_takes_is_removed_too(folder: StageFolder) -> None:
+    """A bucket that vanishes moves the numbers of those after it; its file must not stay to be published."""
+    old = [Shard(0, ("a",), "a", file="commercial-case.parquet"), Shard(1, ("b",), "b", file="noncommercial.parquet")]
+    folder.remember(old)
+    for shard in old:
+        make(folder, shard, "s")
+    folder.finish(old, {"a": 1})
+    new = [Shard(0, ("b",), "b", file="noncommercial.parquet")]
+    assert folder.stale(new) == [folder.path / "commercial-case.parquet"]
+    folder.remember(new)
+    make(folder, new[0], "s")
+    (folder.path / "of-the-user.parquet").touch()
+    folder.finish(new, {"a": 1})
+    assert {path.name for path in folder.path.glob("*.parquet")} == {"noncommercial.parquet", "of-the-user.parquet"}
 
 
 def test_leftovers_of_killed_runs_are_cleared(folder: StageFolder) -> None:

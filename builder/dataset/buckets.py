@@ -15,7 +15,7 @@ import pyarrow as pa
 from builder.dataset.recipes import ArticleFact
 from builder.rejects import Reject
 from builder.schema import SPLITS
-from builder.shards import Shard, digest
+from builder.shards import Shard, digest, shard_file
 
 #: Why an article of licence group ``other`` is in no bucket.
 UNKNOWN_LICENSE = "licence unknown or without a right to redistribute"
@@ -47,11 +47,6 @@ class DataFile:
     def split(self) -> str:
         """``commercial`` or ``noncommercial``."""
         return self.bucket.split("-")[0]
-
-    @property
-    def facts(self) -> frozenset[ArticleFact]:
-        """What holds for every article in it."""
-        return frozenset(ArticleFact(part) for part in self.bucket.split("-")[1:] if part != "plain")
 
 
 def plan_files(articles: Sequence[pa.Table]) -> tuple[list[DataFile], list[Reject]]:
@@ -95,7 +90,7 @@ def as_shards(files: Sequence[DataFile], input_digests: Sequence[str]) -> list[S
         shards.append(
             Shard(
                 index=index,
-                inputs=tuple(f"{source:05d}.parquet" for source in sources),
+                inputs=tuple(shard_file(source) for source in sources),
                 input_digest=digest([file.articles, [input_digests[source] for source in sources]]),
                 weight=sum(rows for _, _, rows in file.articles),
                 file=f"{file.bucket}-{file.number:05d}-of-{totals[file.bucket]:05d}.parquet",

@@ -17,9 +17,8 @@ from jinja2 import Environment, StrictUndefined
 import dataset_card
 from builder import __version__
 from builder.atomic import write_json, write_text
-from builder.dataset.counts import ConfigCounts, SplitCounts, count_configs
+from builder.dataset.counts import ConfigCounts, SplitCounts
 from builder.dataset.recipes import RECIPES
-from builder.layout import dataset_folder
 from builder.schema import DATASET_SCHEMA, DOCUMENT_TYPES, DOMAINS, SPLITS
 from builder.shards import Record, digest
 
@@ -37,17 +36,14 @@ def remove_card(output: Path) -> None:
         (output / name).unlink(missing_ok=True)
 
 
-def write_card(output: Path, facts: dict[str, Any]) -> list[ConfigCounts]:
-    """Write ``manifest.json`` and ``README.md`` for the data files of ``output``; the counts of all recipes.
+def write_card(output: Path, records: Sequence[Record], configs: Sequence[ConfigCounts], facts: dict[str, Any]) -> None:
+    """Write ``manifest.json``, then ``README.md``, for the data files of ``output``.
 
     ``facts`` are what the text tells beside the counts; see ``dataset_card/README.md.jinja``.
     """
-    records = dataset_folder(output).records()
-    configs = count_configs(records)
     build = digest([(record.file, record.sha256) for record in records])
     write_json(output / MANIFEST, manifest(records, configs, build))
     write_text(output / CARD, render(configs, build, facts))
-    return configs
 
 
 def manifest(records: Sequence[Record], configs: Sequence[ConfigCounts], build: str) -> dict[str, Any]:

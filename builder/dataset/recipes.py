@@ -43,6 +43,12 @@ class RowFilter:
     def __str__(self) -> str:
         return f"{self.column} {self.op} {self.value}"
 
+    @property
+    def sql(self) -> str:
+        """The form for a ``WHERE`` of DuckDB, Polars and other SQL."""
+        value = f"'{self.value}'" if isinstance(self.value, str) else str(self.value)
+        return f"{self.column} {'=' if self.op == '==' else self.op} {value}"
+
     def as_list(self) -> list[Any]:
         """The form for YAML."""
         return [self.column, self.op, self.value]
@@ -80,6 +86,11 @@ class Recipe:
         if self.only is not None and self.only not in facts:
             return 0
         return max((up.factor for up in self.upsampling if up.fact in facts), default=1)
+
+    @property
+    def sql(self) -> str:
+        """The row filters as one SQL condition; empty for none."""
+        return " AND ".join(row_filter.sql for row_filter in self.rows)
 
     @property
     def filter_name(self) -> str:

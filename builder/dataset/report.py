@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from builder.atomic import write_json
 from builder.dataset.buckets import UNKNOWN_LICENSE
 from builder.dataset.card import missing_splits, write_card
-from builder.dataset.counts import ConfigCounts
+from builder.dataset.counts import ConfigCounts, count_configs
 from builder.dataset.summary import summarize
 from builder.evaluation.metrics import Judgements, evaluate
 from builder.fetch import SAMPLE_CORPUS
 from builder.layout import Work, dataset_folder
+from builder.shards import Record
 from builder.sources import SAMPLE
 
 REPORT = "report.json"
@@ -26,7 +28,8 @@ LABELS = ("document_type", "domain", "educational_score")
 def agreement(work: Work) -> dict[str, Any] | None:
     """How far the predictions agree with the annotations, and what constant answers would reach; None without any.
 
-    ``learned`` says whether the student was trained on these very labels, in which case the figures flatter it.
+    ``learned``: whether the student was trained on this very label file, in which case the figures flatter it; None if
+    the student does not say what it was trained on.
     """
     if not work.annotations.manifest_path.is_file():
         return None
@@ -45,8 +48,8 @@ def agreement(work: Work) -> dict[str, Any] | None:
     student = Judgements(**{name: joined[f"{name}_predicted"].to_pylist() for name in LABELS})
     groups = [identifier.rsplit("_p", 1)[0] for identifier in joined["id"].to_pylist()]
     labels = work.annotations.manifest()["settings"]["labels_sha256"]
-    learned = work.predictions.manifest()["settings"]["student_labels_sha256"] == labels
-    return {**evaluate(reference, student, groups), "learned": learned}
+    of_student = work.predictions.manifest()["settings"]["student_labels_sha256"]
+    return {**evaluate(reference, student, groups), "learned": of_student and of_student == labels}
 
 
 def config_row(config: ConfigCounts) -> dict[str, Any]:
@@ -63,16 +66,31 @@ def config_row(config: ConfigCounts) -> dict[str, Any]:
 
 
 def describe(output: Path, work: Work) -> dict[str, Any]:
-    """Write the card and give the report: configs, what was left out, labels, licences, agreement.
+    """Write ``report.json``, then the card, for the data files of ``output``; the report.
 
     The same input gives the same report, whenever and in how many attempts it was made.
     """
     records = dataset_folder(output).records()
+    configs = count_configs(records)
+    facts = card_facts(output, work, records)
+    report = {
+        "configs": [config_row(config) for config in configs if config.splits],
+        "left_out": [{"config": name, "split": split} for name, split in missing_splits(configs)],
+        "articles_by_license": dict(facts["licenses"]),
+        "unknown_license": facts["unknown_license"],
+        "rejected": work.paragraphs.manifest()["counts"].get("rejected", {}),
+        "agreement": facts["agreement"],
+    }
+    write_json(output / REPORT, report)
+    write_card(output, records, configs, facts)
+    return report
+
+
+def card_facts(output: Path, work: Work, records: Sequence[Record]) -> dict[str, Any]:
+    """What the card tells beside the counts of the configs."""
     summary = summarize(output / "data" / record.file for record in records)
-    agreed = agreement(work)
     unknown = work.articles.manifest()["counts"]
-    ingested = work.paragraphs.manifest()
-    facts = {
+    return {
         "summary": summary,
         "languages": [language for language, rows in summary.languages.most_common() if rows * 1000 >= summary.rows],
         "licenses": sorted(summary.license_articles.items(), key=lambda item: (-item[1], item[0])),
@@ -80,18 +98,9 @@ def describe(output: Path, work: Work) -> dict[str, Any]:
             "articles": unknown.get(f"articles: {UNKNOWN_LICENSE}", 0),
             "rows": unknown.get(f"rows: {UNKNOWN_LICENSE}", 0),
         },
-        "agreement": agreed,
+        "agreement": agreement(work),
         "student_digest": work.predictions.manifest()["settings"]["student"],
-        "source": source_sentence(ingested),
-    }
-    configs = write_card(output, facts)
-    return {
-        "configs": [config_row(config) for config in configs if config.splits],
-        "left_out": [{"config": name, "split": split} for name, split in missing_splits(configs)],
-        "articles_by_license": dict(facts["licenses"]),
-        "unknown_license": facts["unknown_license"],
-        "rejected": ingested["counts"].get("rejected", {}),
-        "agreement": agreed,
+        "source": source_sentence(work.paragraphs.manifest()),
     }
 
 

@@ -52,7 +52,7 @@ def own_text(element: etree._Element, dropped: Counter[str], *, keep_lines: bool
     collector = Collector(dropped)
     collector.visit(element)
     text = "".join(collector.pieces)
-    if not text.isascii():
+    if not text.isascii() or "\x7f" in text:
         visible = _GLYPHLESS.sub("", text)
         dropped[DropReason.INVISIBLE] += len(text) - len(visible)
         text = visible

@@ -26,7 +26,7 @@ from builder.sources.base import (
     SourceArticle,
     facts_names,
     is_article_name,
-    parse_facts,
+    with_facts,
 )
 
 #: Limits against archives made to fill a disk or a memory.
@@ -37,7 +37,7 @@ MAX_COMPRESSION_RATIO = 1000
 
 #: Part of the cached copy's name; raised when :func:`repack_tar` writes something else than before.
 _REPACK_FORMAT = "v1"
-_FACTS_NAME = re.compile(r"(^|/)PMC\d+\.\d+\.json$")
+_FACTS_NAME = re.compile(r"(^|/)PMC[0-9]+(\.[0-9]+)?\.json$")
 
 _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
@@ -82,13 +82,13 @@ class ZipSource(Source):
                     facts = self._facts(archive, name)
                 except (*_DAMAGED, KeyError, OSError) as error:
                     raise SourceError(f"cannot read {name} in {self.location}: {error}; download it again") from error
-                yield SourceArticle(name, data, facts)
+                yield with_facts(name, data, facts)
 
-    def _facts(self, archive: zipfile.ZipFile, name: str) -> Mapping[str, object] | None:
+    @staticmethod
+    def _facts(archive: zipfile.ZipFile, name: str) -> bytes | None:
         for candidate in facts_names(name):
             if candidate in archive.NameToInfo:
-                data = _read(archive, candidate, MAX_FACTS_BYTES)
-                return parse_facts(data, f"{candidate} in {self.location}")
+                return _read(archive, candidate, MAX_FACTS_BYTES)
         return None
 
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from builder.errors import SourceError
 from builder.shards import Shard, digest
 
 #: Files that can hold an article.
@@ -21,8 +20,8 @@ MAX_ARTICLE_BYTES = 256 * 2**20
 #: A metadata JSON larger than this is not one (bytes).
 MAX_FACTS_BYTES = 16 * 2**20
 
-_PMC_NAME = re.compile(r"^PMC(\d+)(?:\.(\d+))?$")
-_DIGITS = re.compile(r"(\d+)")
+_PMC_NAME = re.compile(r"^PMC([0-9]+)(?:\.([0-9]+))?$")
+_DIGITS = re.compile(r"([0-9]+)")
 #: Aim at this many shards, so that a few workers are busy to the end and little is lost when a run is killed …
 _SHARDS_WANTED = 16
 #: … but never put fewer or more articles than this into one (1,024 articles are about 40 thousand paragraphs).
@@ -45,6 +44,8 @@ class SourceArticle:
     name: str
     data: bytes
     facts: Mapping[str, object] | None = None
+    #: what is wrong with the metadata JSON; empty if it is good or not there
+    fault: str = ""
 
 
 class Source(ABC):
@@ -69,24 +70,26 @@ class Source(ABC):
 def facts_names(name: str) -> tuple[str, ...]:
     """Where PMC's bucket layout puts the metadata JSON of an article file, relative to the same root."""
     path = PurePosixPath(name)
+    if not _PMC_NAME.match(path.stem):
+        return ()
     file = f"{path.stem}.json"
     folders = (path.parent.parent / "metadata", path.parent / "metadata", path.parent)
     return tuple(dict.fromkeys((folder / file).as_posix() for folder in folders))
 
 
-def parse_facts(data: bytes, where: str) -> Mapping[str, object]:
-    """A metadata JSON object.
-
-    Raises:
-        SourceError: not JSON, or not an object.
-    """
+def with_facts(name: str, data: bytes, facts_json: bytes | None) -> SourceArticle:
+    """The article with its metadata JSON, or with what is wrong with that."""
+    if facts_json is None:
+        return SourceArticle(name, data)
+    if len(facts_json) > MAX_FACTS_BYTES:
+        return SourceArticle(name, data, fault=f"larger than {MAX_FACTS_BYTES} bytes")
     try:
-        facts = json.loads(data)
+        facts = json.loads(facts_json)
     except (ValueError, RecursionError) as error:
-        raise SourceError(f"{where} is not valid JSON ({error}); repair or remove it and run again") from error
+        return SourceArticle(name, data, fault=f"not JSON: {error}")
     if not isinstance(facts, dict):
-        raise SourceError(f"{where} holds no JSON object; repair or remove it and run again")
-    return facts
+        return SourceArticle(name, data, fault="not a JSON object")
+    return SourceArticle(name, data, facts)
 
 
 def is_article_name(name: str) -> bool:
@@ -106,7 +109,7 @@ def _sort_key(entry: Entry) -> tuple[int, int, int, list[tuple[int, int, str]], 
     if pmc:
         return (0, *pmc, [], entry.name)
     parts = _DIGITS.split(PurePosixPath(entry.name).name)
-    return (1, 0, 0, [(1, int(p), "") if p.isdigit() else (0, 0, p) for p in parts], entry.name)
+    return (1, 0, 0, [(1, int(p), "") if _DIGITS.fullmatch(p) else (0, 0, p) for p in parts], entry.name)
 
 
 def articles_in_order(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
@@ -135,7 +138,7 @@ def plan_shards(entries: Sequence[Entry], mean_articles: int) -> list[Shard]:
     """Cut ordered entries into shards of ``mean_articles`` on average.
 
     A cut falls where a hash of the article's name says so (content-defined chunking, with half and twice the mean as
-    bounds), so that an article added or removed changes the shards around it and no others.
+    bounds), so that an article added or removed leaves the shards before it as they are.
     """
     groups: list[list[Entry]] = [[]]
     for entry in entries:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from builder.errors import SourceError
 from builder.fetch import sha256_of
@@ -16,7 +17,7 @@ from builder.sources.base import (
     SourceArticle,
     facts_names,
     is_article_name,
-    parse_facts,
+    with_facts,
 )
 
 
@@ -27,16 +28,21 @@ class FolderSource(Source):
         """See :class:`Source`; the digest covers the article's bytes and those of its metadata JSON."""
         root = Path(self.location)
         found = []
-        for folder, _, files in os.walk(root):
+        for folder, _, files in os.walk(root, onerror=_unreadable):
             for file in files:
                 path = Path(folder, file)
                 if is_article_name(file) and path.is_file():
-                    found.append(self._entry(root, path))
+                    try:
+                        found.append(self._entry(root, path))
+                    except OSError as error:
+                        _unreadable(error)
         if not found:
             raise SourceError(f"no article files (.xml, .nxml) in {root} or below it; check --source")
         return found
 
     def _entry(self, root: Path, path: Path) -> Entry:
+        if not _is_unicode(str(path)):
+            raise SourceError(f"the file name {str(path)!r} is not UTF-8; rename it and run again")
         content = sha256_of(path)
         facts = self._facts_path(root, path)
         if facts is not None:
@@ -55,15 +61,26 @@ class FolderSource(Source):
         root = Path(self.location)
         for name in names:
             path = root / name
+            facts = self._facts_path(root, path)
             try:
-                with path.open("rb") as stream:
-                    data = stream.read(MAX_ARTICLE_BYTES + 1)
+                yield with_facts(name, _read(path, MAX_ARTICLE_BYTES), _read(facts, MAX_FACTS_BYTES) if facts else None)
             except OSError as error:
-                raise SourceError(f"cannot read {path}: {error.strerror}; run again when it is there") from error
-            yield SourceArticle(name, data, self._facts(root, path))
+                _unreadable(error)
 
-    def _facts(self, root: Path, article: Path) -> Mapping[str, object] | None:
-        path = self._facts_path(root, article)
-        if path is None or path.stat().st_size > MAX_FACTS_BYTES:
-            return None
-        return parse_facts(path.read_bytes(), str(path))
+
+def _read(path: Path, limit: int) -> bytes:
+    """Content of a file, cut to one byte above ``limit``."""
+    with path.open("rb") as stream:
+        return stream.read(limit + 1)
+
+
+def _unreadable(error: OSError) -> NoReturn:
+    raise SourceError(f"cannot read {error.filename}: {error.strerror}; run again when it can be read") from error
+
+
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

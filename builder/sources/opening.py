@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 from builder.errors import SourceError
 from builder.fetch import SAMPLE_CORPUS, check_sha256, fetch_url, fetch_wheel
@@ -18,9 +20,17 @@ _TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2")
 
 
 def source_name(location: str) -> str:
-    """What identifies a source among the settings of a run: an absolute path, a URL, or ``sample``."""
-    is_path = location != SAMPLE and "://" not in location
-    return str(Path(location).resolve()) if is_path else location
+    """What identifies a source among the settings of a run and in the card: an absolute path, a URL, or ``sample``.
+
+    A URL loses its user, password and query, which can hold secrets; a hash of the whole URL stands for them.
+    """
+    if location == SAMPLE:
+        return SAMPLE
+    if "://" not in location:
+        return str(Path(location).resolve())
+    parts = urlsplit(location)
+    bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return bare if bare == location else f"{bare}#{hashlib.sha256(location.encode()).hexdigest()[:16]}"
 
 
 def open_source(location: str) -> Source:

@@ -51,7 +51,7 @@ class JoinLabels(PipelineStep):
     def _unmatched(self, unmatched: Sequence[tuple[Label, str]]) -> Iterator[Reject]:
         rejects = _rejects_by_paragraph(self.ingest_rejects)
         for label, reason in unmatched:
-            left_out = rejects.get((label.article, label.path))
+            left_out = rejects.get((label.article, label.path)) or rejects.get((label.article, ""))
             yield Reject(label.article, label.path, f"label: {left_out or NOT_FOUND}", reason)
 
 

@@ -15,7 +15,7 @@ from builder.dataset.buckets import UNKNOWN_LICENSE, DataFile, bucket_name, row_
 from builder.dataset.recipes import ArticleFact, row_filters
 from builder.errors import BuilderError
 from builder.schema import ARTICLE_SCHEMA, CLINICAL, CLINICAL_CASE, DATASET_SCHEMA, PREDICTION_SCHEMA
-from builder.shards import Shard
+from builder.shards import Shard, shard_file
 from builder.steps.io import Count, Item
 
 
@@ -136,7 +136,7 @@ class CollectBucket(PipelineStep):
 
     def _load(self, shard: int, split: str) -> pa.Table:
         columns = [name for name in DATASET_SCHEMA.names if name != "text" or split == "commercial"]
-        table = read_labelled(self.paragraphs, self.predictions, f"{shard:05d}.parquet", columns)
+        table = read_labelled(self.paragraphs, self.predictions, shard_file(shard), columns)
         if "text" not in table.column_names:  # the text of noncommercial articles is not even read
             table = table.append_column("text", pa.nulls(table.num_rows, pa.string()))
         return table.select(DATASET_SCHEMA.names).cast(DATASET_SCHEMA)

@@ -21,6 +21,8 @@ from builder.student.inputs import count_tokens
 
 #: Why a paragraph is not in ``paragraphs/`` although its article is.
 TOO_SHORT = "fewer tokens than --min-tokens"
+#: Why an article is not read at all.
+BAD_METADATA = "its metadata JSON cannot be read"
 #: Why an article gives no row although it could be parsed.
 NO_LONG_PARAGRAPH = "no paragraph with at least --min-tokens"
 SUPERSEDED = "a newer version of the same article is there"
@@ -63,6 +65,9 @@ class ExtractParagraphs(PipelineStep):
     def _rows(self, source_article: SourceArticle) -> Iterator[Item]:
         name = source_article.name
         yield Count("articles read", 1)
+        if source_article.fault:
+            yield Reject(name, "", BAD_METADATA, source_article.fault)
+            return
         try:
             article = parse_article(source_article.data, name, source_article.facts)
         except MalformedArticle as error:

@@ -60,8 +60,17 @@ class WriteShards(PipelineStep):
     name = "Write shards"
     type = "💽 - WRITER"
 
-    def __init__(self, folder: StageFolder, shards: Sequence[Shard], schema: pa.Schema, settings_digest: str) -> None:
+    def __init__(
+        self,
+        folder: StageFolder,
+        shards: Sequence[Shard],
+        schema: pa.Schema,
+        settings_digest: str,
+        row_group_bytes: int = ROW_GROUP_BYTES,
+    ) -> None:
+        """``row_group_bytes``: 0 makes each batch of the stream a row group of its own."""
         super().__init__()
+        self.row_group_bytes = row_group_bytes
         self.folder = folder
         self.shards = list(shards)
         self.schema = schema
@@ -81,14 +90,16 @@ class WriteShards(PipelineStep):
     def _write(self, path: Path, data: Iterable[Item], rejects: list[Reject], counts: Counter[str]) -> int:
         rows = 0
         with parquet_writer(path, self.schema) as writer:
-            for item in row_groups(data, rejects, counts):
+            for item in row_groups(data, self.row_group_bytes, rejects, counts):
                 writer.write_table(pa.Table.from_batches(item, self.schema))
                 rows += sum(batch.num_rows for batch in item)
         return rows
 
 
-def row_groups(data: Iterable[Item], rejects: list[Reject], counts: Counter[str]) -> Iterator[list[pa.RecordBatch]]:
-    """Collect batches up to :data:`ROW_GROUP_BYTES`, sorting rejects and counts out. Never yields an empty group."""
+def row_groups(
+    data: Iterable[Item], group_bytes: int, rejects: list[Reject], counts: Counter[str]
+) -> Iterator[list[pa.RecordBatch]]:
+    """Collect batches up to ``group_bytes``, sorting rejects and counts out. Never yields an empty group."""
     group: list[pa.RecordBatch] = []
     size = 0
     for item in data:
@@ -99,7 +110,7 @@ def row_groups(data: Iterable[Item], rejects: list[Reject], counts: Counter[str]
         elif item.num_rows:
             group.append(item)
             size += item.nbytes
-            if size >= ROW_GROUP_BYTES:
+            if size >= group_bytes:
                 yield group
                 group, size = [], 0
     if group:
