@@ -74,7 +74,7 @@ def test_a_wheel_with_the_wrong_hash(tmp_path: Path) -> None:
     wheel = tmp_path / "allofplos-0.11.1-py3-none-any.whl"
     wheel.write_bytes(b"PK\x05\x06" + bytes(18))
     assert_one_sentence(ingest(wheel, tmp_path / "work"), "sha256")
-    assert not (tmp_path / "work").exists()
+    assert not (tmp_path / "work" / "paragraphs").exists()
 
 
 def test_a_file_where_the_output_should_be(tmp_path: Path, corpus: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import ROOT, builder_command, run_builder
@@ -113,6 +115,69 @@ def test_a_stage_killed_in_the_middle_ends_with_the_same_bytes(
         assert code == -signal.SIGKILL
         run_stage(stage, articles, tmp_path)
     assert bytes_of(result) == bytes_of(undisturbed / compare)
+
+
+@pytest.fixture(scope="module")
+def labels(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Labels for the made-up paragraphs, by what they were made from."""
+    path = tmp_path_factory.mktemp("labels") / "labels.jsonl"
+    lines = []
+    for row in pq.read_table(undisturbed / "work" / "paragraphs").to_pylist():
+        study = row["text"].startswith("Cells were grown")
+        label = {
+            "pmcid": row["pmcid"],
+            "path": row["path"],
+            "zone": "body",
+            "text_sha256": row["text_sha256"],
+            "article_type": "made-up",
+            "license": "by",
+            "document_type": "Study" if study else "Clinical case",
+            "domain": "biomedical" if study else "clinical",
+            "educational_score": 2 + study,
+            "annotator": "test",
+            "rubric": "1",
+        }
+        lines.append(json.dumps(label))
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(undisturbed: Path, labels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    shutil.copytree(undisturbed / "work" / "paragraphs", folder / "paragraphs")
+    for command in (annotate_command(folder, labels), train_command(folder)):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def annotate_command(work: Path, labels: Path) -> list[str]:
+    return builder_command("annotate", "--work", work, "--labels", labels)
+
+
+def train_command(work: Path) -> list[str]:
+    return builder_command("train", "--work", work, "--epochs", 2, "--rank", 1)
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_annotate_and_train_killed_in_the_middle_end_with_the_same_bytes(
+    victim: str, trained: Path, labels: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained / "paragraphs", tmp_path / "paragraphs")
+    progress = tmp_path / "student" / "_build" / "logs" / "progress-00000"
+    steps = (
+        (annotate_command(tmp_path, labels), (tmp_path / "annotations" / "_build" / "settings.json").exists),
+        (train_command(tmp_path), progress.exists),
+    )
+    for command, condition in steps:
+        code = kill_when(command, condition, victim)
+        assert code is not None
+        assert code == (0 if victim == "a worker" else -signal.SIGKILL)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    for stage in ("annotations", "student"):
+        assert bytes_of(tmp_path / stage) == bytes_of(trained / stage)
 
 
 def test_a_build_killed_again_and_again_ends_with_the_same_bytes(articles: Path, undisturbed: Path, tmp_path: Path) -> None:
