@@ -129,10 +129,11 @@ def annotate(run: StageRun, labels: Path | None) -> None:
     Example:
       biomed-builder annotate --work work
     """
+    run.ingest_first()
+
     from builder.annotation.labels import PLOS_LABELS
     from pipelines.annotate import annotate as pipeline
 
-    run.ingest_first()
     run.show(pipeline(labels or PLOS_LABELS, run.work, run.options, run.progress))
 
 
@@ -149,12 +150,13 @@ def train(run: StageRun, epochs: int | None, rank: int | None, seed: int | None)
       biomed-builder annotate --labels builder/annotation/data/pmc-train.jsonl --work w
       biomed-builder train --work w
     """
+    run.ingest_first()
+
     from builder.student.training import TrainingSettings
     from pipelines.train import train as pipeline
 
     given: dict[str, Any] = {"epochs": epochs, "rank": rank, "seed": seed}
     training = TrainingSettings(**{name: value for name, value in given.items() if value is not None})
-    run.ingest_first()
     run.show(pipeline(training, run.work, run.options, run.progress))
 
 
@@ -168,10 +170,11 @@ def propagate(run: StageRun, student: Path | None) -> None:
     Example:
       biomed-builder propagate --work work --student work/student
     """
+    run.ingest_first()
+
     from builder.student.predictor import SHIPPED_STUDENT
     from pipelines.propagate import propagate as pipeline
 
-    run.ingest_first()
     run.show(pipeline(student or SHIPPED_STUDENT, run.work, run.options, run.progress))
 
 
@@ -184,11 +187,12 @@ def assemble(run: StageRun) -> None:
     Example:
       biomed-builder assemble --work work --output biomed-enriched
     """
+    run.ingest_first()
+
     from dataclasses import asdict
 
     from pipelines.assemble import assemble as pipeline
 
-    run.ingest_first()
     stages, report = pipeline(run.output or Path("biomed-enriched"), run.work, run.options, run.progress)
     run.show_dataset(report | {"stages": [asdict(stage) for stage in stages]})
 

@@ -33,6 +33,14 @@ FRENCH = (
     "biopsie ganglionnaire a permis de poser le diagnostic de tuberculose. Un traitement par quatre antibiotiques"
     " a été commencé, et l'état de la patiente s'est amélioré en six semaines."
 )
+REVIEW = (
+    "Type 2 diabetes is a chronic disease in which the body does not respond properly to insulin, the hormone that "
+    "lets cells take up glucose from the blood. At first the beta cells of the pancreas make up for this resistance "
+    "by secreting more insulin; when they can no longer do so, blood glucose rises. Persistently high glucose "
+    "damages small vessels in the retina, the kidney and the nerves, and speeds up atherosclerosis in large ones. "
+    "Weight loss and physical activity improve the response to insulin, and metformin, which lowers the production "
+    "of glucose in the liver, is therefore the first drug in about {age} per cent of patients."
+)
 SHORT = "Short note {age}."
 
 
@@ -61,6 +69,7 @@ def write_corpus(folder: Path, articles: int = 12, paragraphs: int = 3, seed: in
     for index in range(articles):
         number = 1000 + index
         kinds = ([CASE] * paragraphs, [STUDY] * paragraphs, [CASE, *[STUDY] * paragraphs], [FRENCH, *[CASE] * paragraphs])
+        kinds = tuple([*kind, REVIEW] for kind in kinds)
         texts = [text.format(age=choose.randint(20, 80)) for text in kinds[index % 4]]
         texts.append(SHORT.format(age=index))
         license_xml = NONE if index % 6 == 5 else BY_NC if index % 3 == 1 else BY

@@ -95,6 +95,8 @@ def test_what_is_undefined_is_null_and_all_is_json() -> None:
     text = json.dumps(found, allow_nan=False)
     assert found["domain"]["kappa"] is None
     assert found["educational_score"]["spearman"] is None
+    assert found["domain"]["classes"]["clinical"]["recall"] is None
+    assert found["domain"]["macro_f1"] == 1.0
     assert found["domain"]["accuracy"] == 1.0
     assert json.loads(text) == found
     assert evaluate(same, same, list("abcd"), bootstrap=0)["domain"]["macro_f1_interval"] is None

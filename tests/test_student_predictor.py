@@ -108,7 +108,7 @@ def _encoded() -> list[Any]:
     return InputEncoder(encoder_folder(), 64, 16).encode(TEXTS, SECTIONS)
 
 
-def test_loading_needs_neither_peft_nor_accelerate() -> None:
+def test_loading_needs_no_training_library() -> None:
     code = (
         "import sys; from builder.student.predictor import Predictor, SHIPPED_STUDENT; Predictor.load(SHIPPED_STUDENT);"
         "print([m for m in ('peft', 'sklearn') if m in sys.modules])"

@@ -45,7 +45,7 @@ def evaluate(
          "educational_score": {"spearman", "pearson", "mae", "quadratic_kappa", "accuracy", "..._interval",
              "majority_class", "majority_share", "median_mae", "confusion"}}
 
-    Rows of a confusion matrix are the reference, columns the prediction. ``median_mae`` is what a constant would get.
+    Macro-F1 is over the classes that occur in the reference or the prediction. Rows of a confusion matrix are the reference, columns the prediction. ``median_mae`` is what a constant would get.
 
     Raises:
         ValueError: nothing to compare, or sequences of different lengths.
@@ -89,7 +89,7 @@ def _classes(
     found = np.asarray([index[name] for name in predicted])
     labels = list(range(len(classes)))
     matrix = confusion_matrix(truth, found, labels=labels)
-    precision, recall, f1, support = precision_recall_fscore_support(truth, found, labels=labels, zero_division=0.0)
+    precision, recall, f1, support = precision_recall_fscore_support(truth, found, labels=labels, zero_division=np.nan)
     resampled = [_from_matrix(_matrix(truth[rows], found[rows], len(classes))) for rows in samples]
     table = {}
     for i, name in enumerate(classes):
@@ -99,7 +99,7 @@ def _classes(
     majority = int(support.argmax())
     return {
         "classes": table,
-        "macro_f1": f1.mean(),
+        "macro_f1": np.nanmean(f1),
         "macro_f1_interval": _interval([sample["macro_f1"] for sample in resampled]),
         "micro_f1": f1_score(truth, found, average="micro"),
         "accuracy": (truth == found).mean(),
