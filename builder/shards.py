@@ -177,11 +177,18 @@ class StageFolder:
     def prepare(self, settings: Settings) -> None:
         """Make the folder, refuse other settings, clear what a killed run left; the caller holds the lock."""
         with output_errors(self.path):
-            for folder in (self.path, self.bookkeeping / "records", self.rejects):
+            for folder in self._folders:
                 folder.mkdir(parents=True, exist_ok=True)
-                remove_leftovers(folder)
-            remove_leftovers(self.bookkeeping)
+            self._remove_leftovers()
             self._check_settings(settings)
+
+    @property
+    def _folders(self) -> tuple[Path, ...]:
+        return self.path, self.bookkeeping, self.bookkeeping / "records", self.rejects
+
+    def _remove_leftovers(self) -> None:
+        for folder in self._folders:
+            remove_leftovers(folder)
 
     def settings(self) -> dict[str, Any]:
         """What the folder was made with; empty for a new one."""
@@ -256,6 +263,7 @@ class StageFolder:
             raise ValueError(f"{len(shards) - len(records)} of {len(shards)} shards have no record")
         with output_errors(self.path):
             self._remove_stale(shards)
+            self._remove_leftovers()  # of workers that were killed while the run went on
             write_rejects(self.rejects / "planning.parquet", left_out)
             counts = [*(record.counts for record in records), count_rejects(left_out)]
             manifest = {

@@ -45,7 +45,8 @@ def evaluate(
          "educational_score": {"spearman", "pearson", "mae", "quadratic_kappa", "accuracy", "..._interval",
              "majority_class", "majority_share", "median_mae", "confusion"}}
 
-    Macro-F1 is over the classes that occur in the reference or the prediction. Rows of a confusion matrix are the reference, columns the prediction. ``median_mae`` is what a constant would get.
+    Macro-F1 is over the classes that occur in the reference or the prediction. Rows of a confusion matrix are the
+    reference, columns the prediction. ``median_mae`` is what a constant would get.
 
     Raises:
         ValueError: nothing to compare, or sequences of different lengths.
