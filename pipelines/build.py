@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from builder.annotation.labels import PLOS_LABELS
-
 from builder.executors import ExecutorOptions
 from builder.layout import Work
 from builder.sources import SAMPLE
 from builder.stage import Progress, StageReport
-from builder.student.predictor import SHIPPED_STUDENT
+from builder.student.config import SHIPPED_STUDENT
 from pipelines.annotate import annotate
 from pipelines.assemble import assemble
 from pipelines.ingest import MIN_TOKENS, ingest

@@ -86,7 +86,7 @@ def build(run: StageRun, student: Path | None, labels: Path | None, min_tokens: 
     """
     from builder.annotation.labels import PLOS_LABELS
     from builder.sources import SAMPLE
-    from builder.student.predictor import SHIPPED_STUDENT
+    from builder.student.config import SHIPPED_STUDENT
     from pipelines.build import BuildSettings
     from pipelines.build import build as pipeline
 
@@ -172,7 +172,7 @@ def propagate(run: StageRun, student: Path | None) -> None:
     """
     run.ingest_first()
 
-    from builder.student.predictor import SHIPPED_STUDENT
+    from builder.student.config import SHIPPED_STUDENT
     from pipelines.propagate import propagate as pipeline
 
     run.show(pipeline(student or SHIPPED_STUDENT, run.work, run.options, run.progress))
@@ -220,7 +220,7 @@ def classify(text: tuple[str, ...], file: TextIO | None, student: Path | None, t
       biomed-builder classify < paragraphs.txt
       echo '{"text": "We enrolled 40 patients.", "section_title": "Methods"}' | biomed-builder classify
     """
-    from builder.student.predictor import SHIPPED_STUDENT
+    from builder.student.config import SHIPPED_STUDENT
     from pipelines.classify import classify as pipeline
     from pipelines.classify import read_lines
 

@@ -12,8 +12,7 @@ from builder.shards import Shard
 from builder.stage import Progress, Stage, StageReport, run_stage
 from builder.steps.io import ReadShards, WriteShards
 from builder.steps.propagate import PredictLabels
-from builder.student.config import load_config
-from builder.student.predictor import student_digest
+from builder.student.config import load_config, student_digest
 
 
 def propagate(student: Path, work: Work, options: ExecutorOptions, progress: Progress) -> StageReport:

@@ -138,7 +138,7 @@ def labels(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             "rubric": "1",
         }
         lines.append(json.dumps(label))
-    path.write_text("\n".join(lines))
+    path.write_text("\n".join(lines[::6]))  # few, since each training takes as long as all other stages together
     return path
 
 

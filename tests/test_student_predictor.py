@@ -17,11 +17,11 @@ from safetensors.torch import save_file
 
 from builder import schema
 from builder.errors import StudentError
-from builder.student.config import CONFIG_FILE, HEADS, WEIGHTS_FILE, load_config
+from builder.student.config import CONFIG_FILE, HEADS, SHIPPED_STUDENT, WEIGHTS_FILE, load_config, student_digest
 from builder.student.encoder import encoder_folder
 from builder.student.finishing import student_tensors
 from builder.student.network import StudentNetwork, collate, load_encoder, merge_adapters
-from builder.student.predictor import SHIPPED_STUDENT, Predictor, student_digest
+from builder.student.predictor import Predictor
 from builder.student.training import TrainingSettings, build_network
 
 TEXTS = (

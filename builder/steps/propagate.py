@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from datatrove.pipeline.base import PipelineStep
 
 from builder.schema import DOCUMENT_TYPES, DOMAINS, PREDICTION_SCHEMA
 from builder.steps.io import Item
-from builder.student.predictor import Predictions, Predictor
+
+if TYPE_CHECKING:
+    from builder.student.predictor import Predictions, Predictor
 
 
 class PredictLabels(PipelineStep):
@@ -40,6 +43,8 @@ class PredictLabels(PipelineStep):
 @lru_cache(maxsize=1)
 def _predictor(student: Path) -> Predictor:
     """A worker process makes many shards; it loads the student once."""
+    from builder.student.predictor import Predictor
+
     return Predictor.load(student, threads=1)
 
 

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 from builder import schema
 from builder.errors import StudentError
+from builder.fetch import sha256_of
 from builder.student.encoder import DEFAULT_ENCODER, DEFAULT_ENCODER_SHA256
 
 CONFIG_FILE = "student.json"
@@ -25,6 +27,8 @@ WEIGHTS_FILE = "model.safetensors"
 METRICS_FILE = "metrics.json"
 CARD_FILE = "README.md"
 FORMAT_VERSION = 1
+#: The student that comes with the project.
+SHIPPED_STUDENT = Path(__file__).parent / "shipped"
 
 #: The heads and their classes, in the order of their outputs.
 HEADS: dict[str, tuple[Any, ...]] = {
@@ -93,3 +97,16 @@ def _check(config: StudentConfig, path: Path) -> None:
         raise StudentError(f"{path} needs one positive temperature a head, found {config.temperatures}")
     if config.pooling != "mean":
         raise StudentError(f"{path} asks for {config.pooling} pooling; this program knows mean")
+
+
+def student_digest(folder: Path) -> str:
+    """Hex sha256 over the weights and the configuration of a student: what its predictions depend on.
+
+    Raises:
+        StudentError: one of the two files is missing.
+    """
+    try:
+        parts = [sha256_of(folder / name) for name in (WEIGHTS_FILE, CONFIG_FILE)]
+    except OSError as error:
+        raise StudentError(f"{folder} is no student folder: {error}") from error
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()

@@ -5,7 +5,6 @@ Loading reads the frozen encoder and the student's few megabytes and adds them u
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +18,12 @@ from safetensors.torch import load_file
 from builder import schema
 from builder.errors import StudentError
 from builder.fetch import sha256_of
-from builder.student.config import CONFIG_FILE, HEADS, WEIGHTS_FILE, StudentConfig, load_config
+from builder.student.config import HEADS, WEIGHTS_FILE, StudentConfig, load_config
 from builder.student.encoder import encoder_folder
 from builder.student.inputs import InputEncoder, budget_batches
 from builder.student.memory import keep_freed_memory
 from builder.student.network import StudentNetwork, collate, load_encoder, merge_adapters
 
-#: The student that comes with the project.
-SHIPPED_STUDENT = Path(__file__).parent / "shipped"
 #: Tokens of one batch with its padding: large enough for full speed, small enough for the cache and for memory.
 BATCH_TOKENS = 4096
 #: Places that predictions are rounded to; they differ less between batches, threads and machines.
@@ -107,19 +104,6 @@ class Predictor:
                 for head, values in self._network(*collate([encoded[i] for i in batch])).items():
                     found[head][batch] = values.numpy()
         return found
-
-
-def student_digest(folder: Path) -> str:
-    """Hex sha256 over the weights and the configuration of a student: what its predictions depend on.
-
-    Raises:
-        StudentError: one of the two files is missing.
-    """
-    try:
-        parts = [sha256_of(folder / name) for name in (WEIGHTS_FILE, CONFIG_FILE)]
-    except OSError as error:
-        raise StudentError(f"{folder} is no student folder: {error}") from error
-    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
 def _check_encoder(base: Path, config: StudentConfig) -> None:
