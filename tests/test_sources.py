@@ -106,13 +106,26 @@ def test_an_empty_folder_is_a_sentence(tmp_path: Path) -> None:
         open_source(str(tmp_path)).entries()
 
 
-@pytest.mark.parametrize("name", ["a.zip", "a.whl", "a.tar.gz", "a.tar.xz"])
+@pytest.mark.parametrize("name", ["a.zip", "a.whl", "a.tar.gz", "a.tar.xz", "a.tar.bz2"])
 def test_a_damaged_archive_is_a_sentence(folder: Path, tmp_path: Path, name: str) -> None:
     good = (as_tar if ".tar" in name else as_zip)(folder, tmp_path / name).read_bytes()
-    for data in (b"", b"garbage" * 100, good[: len(good) // 2]):
+    for data in (b"", b"garbage" * 100, good[: len(good) // 2], good[:-9]):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(SourceError, match="cannot read"):
             open_source(str(tmp_path / name)).entries()
+
+
+def test_a_tar_cut_off_between_two_articles_is_not_taken_for_whole(folder: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(folder, arcname="articles")
+        members = archive.getmembers()
+    whole = (tmp_path / "a.tar").read_bytes()
+    for member in members[2:]:
+        (tmp_path / "a.tar").write_bytes(whole[: member.offset])
+        with pytest.raises(SourceError, match="cannot read"):
+            open_source(str(tmp_path / "a.tar"))
+    (tmp_path / "a.tar").write_bytes(whole)
+    assert len(open_source(str(tmp_path / "a.tar")).entries()) == 3
 
 
 def test_nothing_there_and_unknown_kinds_are_sentences(tmp_path: Path) -> None:

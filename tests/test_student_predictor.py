@@ -110,7 +110,8 @@ def _encoded() -> list[Any]:
 
 def test_loading_needs_no_training_library() -> None:
     code = (
-        "import sys; from builder.student.predictor import Predictor, SHIPPED_STUDENT; Predictor.load(SHIPPED_STUDENT);"
+        "import sys; from builder.student.config import SHIPPED_STUDENT; from builder.student.predictor import Predictor;"
+        "Predictor.load(SHIPPED_STUDENT);"
         "print([m for m in ('peft', 'sklearn') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

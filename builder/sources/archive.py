@@ -6,6 +6,8 @@ member at once. The copy lies in the cache under the archive's sha256. Nothing i
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import lzma
 import re
 import tarfile
@@ -13,7 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from builder.atomic import atomic_path
 from builder.errors import SourceError
@@ -37,6 +39,7 @@ MAX_COMPRESSION_RATIO = 1000
 
 #: Part of the cached copy's name; raised when :func:`repack_tar` writes something else than before.
 _REPACK_FORMAT = "v1"
+_TAR_END = 1024
 _FACTS_NAME = re.compile(r"(^|/)PMC[0-9]+(\.[0-9]+)?\.json$")
 
 _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, NotImplementedError, RuntimeError)
@@ -115,11 +118,46 @@ def repack_tar(path: Path) -> Path:
     final.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(final) as temporary:
         try:
-            with tarfile.open(path, "r|*") as tar, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as out:
-                _copy_members(tar, out, path)
+            with _decompressed(path) as stream, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as out:
+                watched = _Watched(stream)
+                with tarfile.open(fileobj=cast(IO[bytes], watched), mode="r|") as tar:
+                    _copy_members(tar, out, path)
+                watched.check_end()
         except _DAMAGED as error:
             raise SourceError(f"cannot read {path} as a tar archive: {error}; download it again") from error
     return final
+
+
+def _decompressed(path: Path) -> IO[bytes]:
+    """The bytes of the tar inside; the modules used here raise where a compressed stream ends too early."""
+    with path.open("rb") as stream:
+        magic = stream.read(6)
+    if magic.startswith(b"\x1f\x8b"):
+        return cast(IO[bytes], gzip.open(path))
+    if magic.startswith(b"BZh"):
+        return bz2.open(path)
+    return lzma.open(path) if magic == b"\xfd7zXZ\x00" else path.open("rb")
+
+
+class _Watched:
+    """A stream that knows how it ended. tarfile takes a tar that was cut off at a header for a whole one."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._tail = b""
+
+    def read(self, size: int) -> bytes:
+        """As the stream's own."""
+        data = self._stream.read(size)
+        self._tail = (self._tail + data)[-_TAR_END:]
+        return data
+
+    def check_end(self) -> None:
+        """Read to the end, which is at least two blocks of zeros (POSIX.1, pax: ustar interchange format)."""
+        while self.read(1 << 20):
+            pass
+        if len(self._tail) < _TAR_END or self._tail.strip(b"\0"):
+            raise tarfile.ReadError("it ends too early")
 
 
 def _copy_members(tar: tarfile.TarFile, out: zipfile.ZipFile, path: Path) -> None:
