@@ -12,8 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.corpus import write_corpus
+
+# A busy machine makes no test wrong; pytest's own timeout bounds them all.
+settings.register_profile("here", deadline=None)
+settings.load_profile("here")
 
 ROOT = Path(__file__).parents[1]
 #: Real data that lies beside the checkout on some machines; tests that need it skip without it.
