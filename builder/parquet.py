@@ -25,6 +25,7 @@ _DICTIONARY_COLUMNS = (
     "article_type",
     "zone",
     "license_code",
+    "license_source",
     "license_group",
     "source_file",
     "bucket",

@@ -62,8 +62,13 @@ PARAGRAPH_SCHEMA: Final = pa.schema(
         ("paragraph_index", pa.int32()),
         ("zone", pa.string()),
         ("license_code", pa.string()),
+        ("license_commercial", pa.bool_()),
+        ("license_derivatives", pa.bool_()),
+        ("license_share_alike", pa.bool_()),
+        ("license_source", pa.string()),
+        ("license_conflict", pa.bool_()),
+        ("license_said", pa.list_(pa.string())),
         ("license_group", pa.string()),
-        ("is_retracted", pa.bool_()),
         ("text_sha256", pa.string()),
         ("token_count", pa.int32()),
         ("source_file", pa.string()),
@@ -106,6 +111,10 @@ ARTICLE_SCHEMA: Final = pa.schema(
         ("first_row", pa.int64()),
         ("rows", pa.int64()),
         ("text_bytes", pa.int64()),
+        ("license_code", pa.string()),
+        ("license_source", pa.string()),
+        ("license_conflict", pa.bool_()),
+        ("license_said", pa.list_(pa.string())),
     ]
 )
 
@@ -145,7 +154,11 @@ _DATASET_COLUMNS: Final = (
     "paragraph_index",
     "zone",
     "license_code",
-    "is_retracted",
+    "license_commercial",
+    "license_derivatives",
+    "license_share_alike",
+    "license_source",
+    "license_conflict",
     "text_sha256",
     "token_count",
 )

@@ -7,13 +7,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
 from datasets import Features, load_dataset
 
 from builder.dataset.recipes import CASES_ONLY, EDUCATIONAL, RECIPES, ArticleFact, Recipe
-from builder.schema import DATASET_SCHEMA
+from builder.dataset.summary import count_licenses
+from builder.jats.licenses import LICENSE_RULES, LICENSES
+from builder.schema import ARTICLE_SCHEMA, DATASET_SCHEMA
 from tests.conftest import Built
 from tests.corpus import NONCOMMERCIAL_WORD
 
@@ -109,6 +112,51 @@ def test_noncommercial_text_is_nowhere_in_the_dataset_folder(built: Built) -> No
 def test_articles_of_unknown_licence_are_counted_and_left_out(built: Built) -> None:
     assert built.report["unknown_license"]["articles"] == 2
     assert all(row["license_code"] for row in rows_of(built, ["license_code"]))
+
+
+def test_licences_are_counted_by_the_statement_that_decided(built: Built) -> None:
+    """Over all articles, those of unknown licence too; see tests/corpus.py for what they say."""
+    licenses = built.report["licenses"]
+    assert licenses == {
+        "rules": LICENSE_RULES,
+        "articles": [
+            {"code": "CC BY", "source": "license/@xlink:href", "articles": 6},
+            {"code": "CC BY-NC", "source": "license/@xlink:href", "articles": 4},
+            {"code": None, "source": None, "articles": 2},
+        ],
+        "conflicts": {"articles": 0, "pairs": []},
+    }
+    assert json.loads((built.output / "report.json").read_text())["licenses"] == licenses
+    card = (built.output / "README.md").read_text()
+    assert "| CC BY-NC | license/@xlink:href | 4 |" in card
+    assert "| none | no statement that is understood | 2 |" in card
+    assert f"Version {LICENSE_RULES} of the rules" in card
+
+
+def test_rows_say_what_their_licence_allows(built: Built) -> None:
+    bits = ["license_commercial", "license_derivatives", "license_share_alike"]
+    for row in rows_of(built, ["license_code", *bits, "license_source", "license_conflict"]):
+        terms = LICENSES[row["license_code"]]
+        assert [row[bit] for bit in bits] == [terms.commercial, terms.derivatives, terms.share_alike]
+        assert (row["license_source"], row["license_conflict"]) == ("license/@xlink:href", False)
+
+
+def test_conflicts_are_counted_by_what_the_statements_say(tmp_path: Path) -> None:
+    rows = [
+        {"license_code": code, "license_source": "facts", "license_conflict": len(said) > 1, "license_said": said}
+        for code, said in [
+            ("CC BY-NC", ["CC BY", "CC BY-NC"]),
+            ("CC BY", ["CC BY"]),
+            ("CC BY-NC", ["CC BY", "CC BY-NC"]),
+            ("TDM", ["CC BY", "TDM"]),
+            (None, []),
+        ]
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, ARTICLE_SCHEMA), tmp_path / "a.parquet")
+    assert count_licenses([tmp_path / "a.parquet"]).as_json()["conflicts"] == {
+        "articles": 3,
+        "pairs": [{"said": ["CC BY", "CC BY-NC"], "articles": 2}, {"said": ["CC BY", "TDM"], "articles": 1}],
+    }
 
 
 def test_a_second_run_does_nothing(built: Built) -> None:

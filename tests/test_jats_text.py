@@ -77,12 +77,15 @@ ONE, TWO, FIVE = bibr("1", "2", "5")
         (f"known (e.g. [{ONE}], [{TWO}]) and", "known and"),
         (f"known [\ufeff{ONE}] and", "known and"),
         (f"known (see [{ONE}]) and", "known and"),
+        (f"known [[{ONE}-{TWO}],{FIVE}] and", "known and"),
+        (f"known ([{ONE}], see [{TWO}]) and", "known and"),
         (f"known ({ONE}, Doe 2001)", "known (Doe 2001)"),
         (f"known (Doe 2001; {ONE})", "known (Doe 2001)"),
         (f"first, {ONE}, second", "first, second"),
         ("Doe (<xref ref-type='bibr'>2001</xref>)", "Doe (2001)"),
         ("(<xref ref-type='bibr'>Doe, 2001a</xref>)", "(Doe, 2001a)"),
         ("typed as text [12], [3,4]", "typed as text [12], [3,4]"),
+        (f"calls f() and g() {ONE}.", "calls f() and g()."),
         (f"the data of ref. {ONE} show", "the data of ref. 1 show"),
         (f"as proposed in [{ONE}].", "as proposed in [1]."),
         ("p<sup>*</sup><xref ref-type='fn'>a</xref> is", "p* is"),
@@ -126,16 +129,25 @@ def test_white_space_collapses_and_glyphless_characters_go() -> None:
     assert text_of("e\u0301") == "\u00e9"
 
 
-def test_preformatted_text_keeps_its_lines() -> None:
-    element = etree.fromstring("<preformat>one  two\n three\n</preformat>")
-    assert own_text(element, Counter(), keep_lines=True).text == "one two\nthree"
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("one  two\n three \t\n", "one  two\n three"),
+        ("\n  if x:\n\treturn [1]\n\u00a0\u00a0else\n", "  if x:\n\treturn [1]\n  else"),
+        ("a\n\n\n\nb\n \n", "a\n\nb"),
+        (f"scanned\nline {ONE}\nend\u00ad", "scanned\nline\nend"),
+    ],
+)
+def test_preformatted_text_keeps_its_lines_and_their_indentation(content: str, expected: str) -> None:
+    element = etree.fromstring(f"<preformat>{content}</preformat>")
+    assert own_text(element, Counter(), keep_lines=True).text == expected
 
 
 def test_nested_blocks_are_not_in_the_text_but_their_tails_are() -> None:
     nested = "<list><list-item><p>item</p></list-item></list>"
     own = own_text(etree.fromstring(f"<p>before{nested}after<fn><p>note</p></fn>, end</p>"), Counter())
     assert own.text == "before after, end"
-    assert own.has_blocks
+    assert [block.tag for block in own.blocks] == ["list", "fn"]
 
 
 def test_legacy_text_is_the_rule_of_the_authors() -> None:

@@ -15,7 +15,7 @@ from builder.dataset.buckets import as_shards, bucket_name, plan_files
 from builder.dataset.card import config_yaml, front_matter, missing_splits, render
 from builder.dataset.counts import count_config, count_configs, facts_of
 from builder.dataset.recipes import RECIPES, ArticleFact, Recipe, Upsampling, row_filters
-from builder.dataset.summary import Summary
+from builder.dataset.summary import Summary, count_licenses
 from builder.schema import ARTICLE_SCHEMA, SPLITS
 from builder.shards import Record
 
@@ -73,6 +73,7 @@ def test_a_split_without_rows_is_not_in_the_yaml_and_is_named_in_the_text() -> N
         "summary": Summary(),
         "languages": ["en"],
         "licenses": [("CC BY", 1)],
+        "license_decisions": count_licenses([]).as_json(),
         "unknown_license": {"articles": 0, "rows": 0},
         "agreement": None,
         "student_digest": "0" * 64,
@@ -117,7 +118,7 @@ def articles_table(rows: list[tuple[str, int]], shard: int = 0) -> pa.Table:
                                    st.integers(1, 5)), max_size=8), min_size=1, max_size=5))  # fmt: skip
 def test_every_article_is_in_exactly_one_file_unless_its_licence_is_unknown(shards: list[list[tuple[str, int]]]) -> None:
     tables = [articles_table(rows, shard) for shard, rows in enumerate(shards)]
-    files, duplicates = plan_files(tables)
+    files, duplicates = plan_files(dict(enumerate(tables)))
     planned = Counter(article for file in files for article in file.articles)
     expected = {
         (index, row["first_row"], row["rows"])
@@ -128,22 +129,37 @@ def test_every_article_is_in_exactly_one_file_unless_its_licence_is_unknown(shar
     assert set(planned) == expected
     assert set(planned.values()) <= {1}
     assert not duplicates
-    names = [shard.file_name for shard in as_shards(files, ["d"] * len(tables))]
+    names = [shard.file_name for shard in as_shards(files, dict.fromkeys(range(len(tables)), "d"))]
     assert len(set(names)) == len(names)
 
 
 def test_the_same_article_from_two_files_is_there_once_and_counted() -> None:
-    files, duplicates = plan_files([articles_table([("commercial-plain", 2)])] * 2)
+    files, duplicates = plan_files(dict.fromkeys((0, 1), articles_table([("commercial-plain", 2)])))
     assert [file.articles for file in files] == [((0, 0, 2),)]
     assert [(reject.source_file, reject.detail) for reject in duplicates] == [("0", "0-0")]
 
 
 def test_a_bucket_is_cut_into_files_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builder.dataset.buckets.FILE_TEXT_BYTES", 250)
-    files, _ = plan_files([articles_table([("commercial-plain", 1)] * 7)])
+    monkeypatch.setattr("builder.dataset.buckets.FILE_TEXT_BYTES", (250, 250))
+    files, _ = plan_files({0: articles_table([("commercial-plain", 1)] * 7)})
     assert [len(file.articles) for file in files] == [3, 3, 1]
-    names = [shard.file_name for shard in as_shards(files, ["d"])]
+    names = [shard.file_name for shard in as_shards(files, {0: "d"})]
     assert names == [f"commercial-plain-{number:05d}-of-00003.parquet" for number in range(3)]
+
+
+def test_an_article_more_moves_no_border_but_those_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builder.dataset.buckets.FILE_TEXT_BYTES", (1000, 8000))
+    monkeypatch.setattr("builder.dataset.buckets._FILE_BORDER_EVERY", 8)
+
+    def files_of(table: pa.Table) -> list[list[str]]:
+        files, _ = plan_files({0: table})
+        names = dict(zip(table["first_row"].to_pylist(), table["article"].to_pylist(), strict=True))
+        return [[names[first] for _, first, _ in file.articles] for file in files]
+
+    table = articles_table([("commercial-plain", 1)] * 300)
+    before, after = files_of(table), files_of(pa.concat_tables([table.slice(0, 5), table.slice(6)]))
+    assert len(before) > 10
+    assert len([file for file in before if file not in after]) <= 3
 
 
 def test_parquet_is_written_as_the_hub_wants_it(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -76,8 +76,7 @@ def test_grouping_loses_doubles_and_reorders_nothing(sizes: list[int], group_byt
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sizes=st.lists(st.integers(1, 6), min_size=1, max_size=40))
 def test_row_groups_end_at_article_borders(sizes: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builder.dataset.buckets._ROW_GROUP_MIN", 50)
-    monkeypatch.setattr("builder.dataset.buckets._ROW_GROUP_MAX", 200)
+    monkeypatch.setattr("builder.dataset.buckets._ROW_GROUP_BYTES", (50, 200))
     batches = [batch(f"article {i}", rows) for i, rows in enumerate(sizes)]
     groups = list(row_group_ends(iter(batches)))
     assert [v for group in groups for v in group["article_id"].to_pylist()] == [

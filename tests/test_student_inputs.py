@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
-from builder.errors import LabelError, SourceError
+from builder.errors import LabelError, SourceError, StudentError
 from builder.student.encoder import encoder_folder
 from builder.student.examples import Example, epoch_batches, in_order, split_by_article
 from builder.student.inputs import InputEncoder, budget_batches, count_tokens, load_tokenizer
@@ -77,3 +82,14 @@ def test_the_order_of_examples_does_not_matter() -> None:
 def test_an_unknown_class_is_refused_by_name() -> None:
     with pytest.raises(LabelError, match="PMC1 has domain 'Clinical'"):
         Example("x", (), "Study", "Clinical", 3, "PMC1").targets()
+
+
+def test_another_tokenizer_counts(tmp_path: Path) -> None:
+    words = Tokenizer(WordLevel({"?": 0}, unk_token="?"))
+    words.pre_tokenizer = Whitespace()
+    words.save(str(tmp_path / "tokenizer.json"))
+    assert count_tokens(["Antithrombocytopenia was seen"], tmp_path) == [3]
+    assert count_tokens(["Antithrombocytopenia was seen"])[0] > 3
+    (tmp_path / "broken").mkdir()
+    with pytest.raises(StudentError, match=r"tokenizer\.json"):
+        load_tokenizer(tmp_path / "broken")

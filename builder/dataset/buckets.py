@@ -7,7 +7,7 @@ once; no byte is stored twice. With three facts there are at most eight buckets 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -21,12 +21,14 @@ from builder.shards import Shard, digest, shard_file
 UNKNOWN_LICENSE = "licence unknown or without a right to redistribute"
 #: Why an article is in no bucket although its licence allows it.
 DUPLICATE_ARTICLE = "same identifier as an article before it"
-#: A data file is closed after this many bytes of text (about 400 MB as zstd parquet).
-FILE_TEXT_BYTES = 2**30
-#: A row group is closed at an article border that a hash chooses once it has this many bytes of text, …
-_ROW_GROUP_MIN, _ROW_GROUP_MAX = 16 * 2**20, 64 * 2**20
-#: … which happens at one border in so many. A change then moves no border but those beside it.
-_BORDER_EVERY = 64
+#: A data file is closed at an article border that a hash chooses once it has this many bytes of text, and by the second
+#: number at any border (200 and 400 MB as zstd parquet). An article that comes or goes then moves no border but those
+#: beside it, and files further on keep their bytes.
+FILE_TEXT_BYTES = (2**29, 2**30)
+_FILE_BORDER_EVERY = 1024
+#: The same for row groups, which readers and the Hub's viewer load whole.
+_ROW_GROUP_BYTES = (16 * 2**20, 64 * 2**20)
+_ROW_GROUP_BORDER_EVERY = 64
 
 
 def bucket_name(license_group: str, facts: Sequence[ArticleFact]) -> str:
@@ -49,17 +51,19 @@ class DataFile:
         return self.bucket.split("-")[0]
 
 
-def plan_files(articles: Sequence[pa.Table]) -> tuple[list[DataFile], list[Reject]]:
+def plan_files(articles: Mapping[int, pa.Table]) -> tuple[list[DataFile], list[Reject]]:
     """Cut each bucket into files, articles in the order of the paragraph shards.
 
-    ``articles[k]`` is shard k of ``work/articles/`` (:data:`builder.schema.ARTICLE_SCHEMA`). Articles of licence group
-    ``other`` are in no file, and neither is an article that was there before (the same DOI in two files of a source).
+    ``articles[k]`` is the shard with index k of ``work/articles/`` (:data:`builder.schema.ARTICLE_SCHEMA`). Articles of
+    licence group ``other`` are in no file, and neither is an article that was there before (the same DOI in two files of
+    a source).
     """
     files: dict[str, list[list[tuple[int, int, int]]]] = {}
     sizes: dict[str, int] = {}
+    full: dict[str, bool] = {}
     seen: set[str] = set()
     duplicates: list[Reject] = []
-    for index, table in enumerate(articles):
+    for index, table in articles.items():
         for row in table.to_pylist():
             bucket = row["bucket"]
             if bucket.split("-")[0] not in SPLITS:
@@ -68,19 +72,20 @@ def plan_files(articles: Sequence[pa.Table]) -> tuple[list[DataFile], list[Rejec
                 duplicates.append(Reject(row["source_file"], "", DUPLICATE_ARTICLE, row["article"]))
                 continue
             seen.add(row["article"])
-            if bucket not in files or sizes[bucket] >= FILE_TEXT_BYTES:
+            if bucket not in files or full[bucket]:
                 files.setdefault(bucket, []).append([])
                 sizes[bucket] = 0
             files[bucket][-1].append((index, row["first_row"], row["rows"]))
             sizes[bucket] += row["text_bytes"]
+            full[bucket] = _is_border(row["article"], sizes[bucket], FILE_TEXT_BYTES, _FILE_BORDER_EVERY)
     planned = [
         DataFile(bucket, number, tuple(part)) for bucket in sorted(files) for number, part in enumerate(files[bucket])
     ]
     return planned, duplicates
 
 
-def as_shards(files: Sequence[DataFile], input_digests: Sequence[str]) -> list[Shard]:
-    """One unit of work for each data file; ``input_digests[k]`` identifies paragraph shard k with its predictions."""
+def as_shards(files: Sequence[DataFile], input_digests: Mapping[int, str]) -> list[Shard]:
+    """One unit of work for each data file; ``input_digests[k]`` identifies paragraph shard k and its predictions."""
     totals: dict[str, int] = {}
     for file in files:
         totals[file.bucket] = totals.get(file.bucket, 0) + 1
@@ -106,9 +111,15 @@ def row_group_ends(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch
     for batch in batches:
         group.append(batch)
         size += batch.nbytes
-        border = int.from_bytes(hashlib.sha256(batch["article_id"][0].as_py().encode()).digest()[:4], "big")
-        if size >= _ROW_GROUP_MAX or (size >= _ROW_GROUP_MIN and border % _BORDER_EVERY == 0):
+        if _is_border(batch["article_id"][0].as_py(), size, _ROW_GROUP_BYTES, _ROW_GROUP_BORDER_EVERY):
             yield pa.concat_batches(group)
             group, size = [], 0
     if group:
         yield pa.concat_batches(group)
+
+
+def _is_border(article: str, size: int, bounds: tuple[int, int], every: int) -> bool:
+    """Whether to cut behind this article: at a border that a hash chooses once in ``every``, between the bounds."""
+    smallest, largest = bounds
+    chosen = int.from_bytes(hashlib.sha256(article.encode()).digest()[:4], "big") % every == 0
+    return size >= largest or (size >= smallest and chosen)

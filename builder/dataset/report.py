@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,12 +14,12 @@ from builder.atomic import write_json
 from builder.dataset.buckets import UNKNOWN_LICENSE
 from builder.dataset.card import missing_splits, write_card
 from builder.dataset.counts import ConfigCounts, count_configs
-from builder.dataset.summary import summarize
+from builder.dataset.summary import count_licenses, summarize
 from builder.evaluation.metrics import Judgements, evaluate
 from builder.fetch import SAMPLE_CORPUS
 from builder.layout import Work, dataset_folder
 from builder.shards import Record
-from builder.sources import SAMPLE
+from builder.sources import PLOS, PMC_SAMPLE
 
 REPORT = "report.json"
 LABELS = ("document_type", "domain", "educational_score")
@@ -77,6 +77,7 @@ def describe(output: Path, work: Work) -> dict[str, Any]:
         "configs": [config_row(config) for config in configs if config.splits],
         "left_out": [{"config": name, "split": split} for name, split in missing_splits(configs)],
         "articles_by_license": dict(facts["licenses"]),
+        "licenses": facts["license_decisions"],
         "unknown_license": facts["unknown_license"],
         "rejected": work.paragraphs.manifest()["counts"].get("rejected", {}),
         "agreement": facts["agreement"],
@@ -94,6 +95,9 @@ def card_facts(output: Path, work: Work, records: Sequence[Record]) -> dict[str,
         "summary": summary,
         "languages": [language for language, rows in summary.languages.most_common() if rows * 1000 >= summary.rows],
         "licenses": sorted(summary.license_articles.items(), key=lambda item: (-item[1], item[0])),
+        "license_decisions": count_licenses(
+            work.articles.path / record.file for record in work.articles.records()
+        ).as_json(),
         "unknown_license": {
             "articles": unknown.get(f"articles: {UNKNOWN_LICENSE}", 0),
             "rows": unknown.get(f"rows: {UNKNOWN_LICENSE}", 0),
@@ -104,12 +108,23 @@ def card_facts(output: Path, work: Work, records: Sequence[Record]) -> dict[str,
     }
 
 
+#: What NLM asks of those who pass its data on (https://pmc-oa-opendata.s3.amazonaws.com/README.txt).
+PMC_NOTICE: Final = (
+    "NIH NLM NCBI PubMed Central (PMC) Article Datasets - Full-Text Biomedical and Life Sciences Journal Articles on AWS "
+    "was accessed on {day} from https://registry.opendata.aws/ncbi-pmc. This dataset does not reflect what NLM has added, "
+    "changed or withdrawn since. NLM does not endorse it."
+)
+
+
 def source_sentence(ingested: Mapping[str, Any]) -> str:
     """Where the articles come from, for the card."""
     source = ingested["settings"]["source"]
     articles = ingested["counts"].get("articles read", 0)
-    if source == SAMPLE:
+    if source == PLOS:
         package = f"{SAMPLE_CORPUS.name} {SAMPLE_CORPUS.version}"
         return f"{articles} articles of PLOS journals in JATS, from the Python package {package}."
+    if source == PMC_SAMPLE or source.startswith("s3://"):
+        day = ingested["notes"]["listed_on"]
+        return f"{articles} articles in JATS, from PubMed Central as it was on {day}. {PMC_NOTICE.format(day=day)}"
     name = source if "://" in source else Path(source).name
     return f"{articles} articles in JATS, from {name}."

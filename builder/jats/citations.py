@@ -1,9 +1,10 @@
 """Removing citation marks together with the brackets and separators that held nothing else.
 
-While a text is built, each mark stands between U+FFFE and U+FFFF, which XML cannot contain. Here the marks go::
+While a text is built, each mark stands between two control characters that XML cannot contain. Here the marks go::
 
     shown before [⟨1⟩, ⟨2⟩-⟨5⟩].      shown before.
     shown by X et al.⟨3-5⟩.           shown by X et al.
+    in studies [[⟨6⟩-⟨8⟩],⟨44⟩].      in studies.
     (see ⟨4⟩; Smith 2001)             (see Smith 2001)
     the data of ref. ⟨12⟩ show        the data of ref. 12 show
 
@@ -15,8 +16,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-OPEN: Final = "\ufffe"
-CLOSE: Final = "\uffff"
+OPEN: Final = "\x01"
+CLOSE: Final = "\x02"
 
 #: What a numeric citation mark looks like: "3", "1,2", "3-5", "12a", "[7]", "(1, 2)", "S4".
 _NUMERIC: Final = re.compile(
@@ -26,30 +27,36 @@ _YEAR: Final = re.compile(r"\b(?:1[6-9]|20)\d\d[a-z]?\b")
 _SEPARATORS_AND_NUMBERS: Final = re.compile(r"[\s\d,;.&()\[\]\-\u2010-\u2015\u2212]*")
 _FOOTNOTE: Final = re.compile(r"[\[(]?(?:\d{1,2}|[a-z]|[*†‡§¶#‖]+)[\])]?")
 
-_SEPARATOR: Final = r"(?:[\s,;/&\-\u2010-\u2015\u2212]|\band\b|\bto\b|\]\s*[,;]?\s*\[)"
+_SEPARATOR: Final = r"(?:[\s,;/&\-\u2010-\u2015\u2212]|\band\b|\bto\b|\]\s*+[,;]?\s*+\[)"
 _NUMBER_BETWEEN: Final = r"(?:\s*[,;\-\u2010-\u2015\u2212]\s*\d+[a-z]?(?=\s*[,;\-\u2010-\u2015\u2212]))"
-_MARK: Final = re.compile(f"({OPEN}[^{CLOSE}]*{CLOSE})")
+_MARK: Final = re.compile(f"{OPEN}[^{CLOSE}]*{CLOSE}")
 _GROUP: Final = re.compile(rf"{OPEN}[^{CLOSE}]*{CLOSE}(?:{_NUMBER_BETWEEN}*{_SEPARATOR}*{OPEN}[^{CLOSE}]*{CLOSE})+")
+_BETWEEN_WORDS: Final = r"[\s,;:/&\-\u2010-\u2015\u2212]"
+_LEAD: Final = r"(?:\d+|(?:see|also|e\.g|eg|i\.e|cf|refs?|references?|reviewed|reviews?|in|by|for|a|from|and|to)\.*|\.+)"
 #: Words that may stand in brackets before a mark and have no meaning without it.
-_LEADS: Final = frozenset(
-    [
-        *("see", "also", "e.g", "eg", "i.e", "cf", "ref", "refs", "reference", "references"),
-        *("reviewed", "review", "reviews", "in", "by", "for", "a", "from", "and", "to", ""),
-    ]
+_LEADS: Final = re.compile(f"{_BETWEEN_WORDS}*(?:{_LEAD}{_BETWEEN_WORDS}+)*(?:{_LEAD})?")
+#: What may stand after a mark up to the bracket that closes around it.
+_REST: Final = re.compile(
+    r"[\s\d,;/&\-\u2010-\u2015\u2212]*+"
+    r"(?:(?:\]\s*+[,;]?\s*+\[|[Aa]nd\b|[Tt]o\b|[Rr]eferences therein|[Tt]herein)[\s\d,;/&\-\u2010-\u2015\u2212]*+)*[\])]"
 )
-_BETWEEN_WORDS: Final = re.compile(r"[\s,;:/&\-\u2010-\u2015\u2212]+")
-_REST: Final = re.compile(rf"(?:\d|{_SEPARATOR}|(?:and )?references therein|therein)*[\])]", re.IGNORECASE)
 #: Words that would be left without their object: "ref. 12", "as proposed in [3]".
-_NEEDS_OBJECT: Final = re.compile(
-    r"\b(?:refs?\.?|references?|citations?|notes?|footnotes?|in|by|of|from|see|to|with)$", re.IGNORECASE
+_NEED_OBJECT: Final = (
+    *("ref", "refs", "ref.", "refs.", "reference", "references", "citation", "citations", "note", "notes"),
+    *("footnote", "footnotes", "in", "by", "of", "from", "see", "to", "with"),
 )
+_NEEDS_OBJECT: Final = re.compile(rf"\b(?:{'|'.join(map(re.escape, _NEED_OBJECT))})$")
 #: Characters before a mark that decide how it goes: longer lead-ins in brackets are prose.
 _WINDOW: Final = 80
+#: Brackets around a mark, one in the other, that are looked at. In print there are two.
+_MAX_BRACKETS: Final = 8
 
 
 def is_citation_mark(text: str) -> bool:
     """Whether the text of a reference to the bibliography is a number rather than names or a year."""
     text = text.strip()
+    if len(text) < 4 and text.isdecimal():
+        return True
     return _NUMERIC.fullmatch(text) is not None and _YEAR.search(text) is None
 
 
@@ -77,12 +84,17 @@ def unmark(text: str) -> str:
 
 def remove_marks(text: str) -> str:
     """Remove the marks and what they leave behind."""
-    merged = _GROUP.sub(lambda group: mark(group.group()), text)
-    pieces = _MARK.split(merged)
+    if text.count(OPEN) > 1:
+        text = _GROUP.sub(lambda group: mark(group.group()), text)
+    left, *pieces = text.split(OPEN)
     done = []
-    left = pieces[0]
-    for position in range(1, len(pieces), 2):
-        kept, left = _without_mark(left, pieces[position], pieces[position + 1])
+    for piece in pieces:
+        marked, _, right = piece.partition(CLOSE)
+        kept, left = _without_mark(left, marked, right)
+        if kept.endswith(("[", "(")):
+            # The bracket may close after the next mark, and hold nothing but marks.
+            left = kept[-_WINDOW:] + left
+            kept = kept[:-_WINDOW]
         done.append(kept)
     return "".join([*done, left])
 
@@ -90,31 +102,35 @@ def remove_marks(text: str) -> str:
 def _without_mark(left: str, marked: str, right: str) -> tuple[str, str]:
     """What is left of the texts before and after a mark when it goes."""
     before, after = _strip_brackets(left, right)
-    if _NEEDS_OBJECT.search(before[-_WINDOW:].rstrip()):
-        return left + unmark(marked), right
+    words = before[-_WINDOW:].rstrip().lower()
+    if words.endswith(_NEED_OBJECT) and _NEEDS_OBJECT.search(words):
+        return left + marked, right
     return _close_gap(before, after)
 
 
 def _strip_brackets(left: str, right: str) -> tuple[str, str]:
     """The texts around a mark without the brackets that hold nothing else; brackets may be nested, ``(e.g. [1])``."""
-    while True:
+    for _ in range(_MAX_BRACKETS):
         window = left[-_WINDOW:]
         opening = max(window.rfind("["), window.rfind("("))
-        rest = _REST.match(right) if opening >= 0 and _is_lead(window[opening + 1 :]) else None
-        if rest is None:
-            return left, right
+        rest = _REST.match(right) if opening >= 0 else None
+        if rest is None or not _is_lead(window[opening + 1 :]):
+            break
         left, right = left[: len(left) - len(window) + opening], right[rest.end() :]
+    return left, right
 
 
 def _is_lead(text: str) -> bool:
     """Whether the text between an opening bracket and a mark has no meaning without the mark."""
-    words = _BETWEEN_WORDS.split(text.lower())
-    return all(word.isdigit() or word.rstrip(".") in _LEADS for word in words)
+    return not text or _LEADS.fullmatch(text.lower()) is not None
 
 
 def _close_gap(left: str, right: str) -> tuple[str, str]:
-    """Bring together the texts on both sides of a removed mark: one space between words, no doubled punctuation."""
-    left, after = left.rstrip(), right.lstrip()
+    """Bring together the texts on both sides of a removed mark: one space between words, no doubled punctuation.
+
+    A line break, which counts where lines are kept, stays one.
+    """
+    before, left, after = left, left.rstrip(), right.lstrip()
     end, start = left[-1:], after[:1]
     if end and end in "[(":
         return left, after.lstrip(",; ")
@@ -122,6 +138,7 @@ def _close_gap(left: str, right: str) -> tuple[str, str]:
         return left.rstrip(",; "), after
     if end and end in ".,;:" and start == end:
         return left[:-1], after
-    if start.isalnum() or right[:1].isspace():
-        return left, f" {after}"
-    return left, after
+    if not (start.isalnum() or right[:1].isspace()):
+        return left, after
+    is_broken = "\n" in before[len(left) :] or "\n" in right[: len(right) - len(after)]
+    return left, ("\n" if is_broken else " ") + after

@@ -45,7 +45,7 @@ _SEPARATORS: Final = re.compile(r"[\s,;.\-\u2010-\u2015\u2212]+")
 class Collector:
     """Gathers the pieces of an element's text in document order."""
 
-    __slots__ = ("added", "depth", "dropped", "has_blocks", "pieces")
+    __slots__ = ("added", "blocks", "depth", "dropped", "pieces")
 
     def __init__(self, dropped: Counter[str]) -> None:
         self.pieces: list[str] = []
@@ -53,23 +53,28 @@ class Collector:
         #: Characters in the pieces that are not in the source, less those of the source that are not in the pieces.
         self.added = 0
         self.depth = 0
-        self.has_blocks = False
+        #: Nested blocks, which are no part of the text.
+        self.blocks: list[etree._Element] = []
 
     def visit(self, element: etree._Element) -> None:
         """Gather the element's text, without its tail."""
         pieces = self.pieces
-        if element.text:
-            pieces.append(element.text)
+        text = element.text
+        if text:
+            pieces.append(text)
         for child in element:
             handler = _HANDLERS.get(child.tag)
             if handler is not None:
                 handler(self, child)
             elif len(child):
                 self._descend(child)
-            elif child.text:
-                pieces.append(child.text)
-            if child.tail:
-                pieces.append(child.tail)
+            else:
+                text = child.text
+                if text:
+                    pieces.append(text)
+            tail = child.tail
+            if tail:
+                pieces.append(tail)
 
     def _descend(self, element: etree._Element) -> None:
         self.depth += 1
@@ -80,6 +85,8 @@ class Collector:
 
     def _content(self, element: etree._Element) -> str:
         """The text of a child, taken out of the pieces again."""
+        if not len(element):
+            return element.text or ""
         start = len(self.pieces)
         self._descend(element)
         content = "".join(self.pieces[start:])
@@ -118,17 +125,14 @@ class Collector:
 
     def cross_reference(self, element: etree._Element) -> None:
         """``xref``: a citation or footnote mark, else its text."""
-        kind = element.get("ref-type")
         content = self._content(element)
+        is_mark = _IS_MARK.get(element.get("ref-type", ""))
         # A superscript inside the reference has brought its own prefix.
-        bare = content.strip().removeprefix("^")
-        if (kind == "bibr" and citations.is_citation_mark(bare)) or (
-            kind in ("fn", "table-fn") and citations.is_footnote_mark(bare)
-        ):
+        if is_mark is not None and is_mark(content.strip().removeprefix("^")):
             self.added -= content.count("^")
-            self._add(citations.mark(content.replace("^", "")))
-        else:
-            self._add(content)
+            content = citations.mark(content.replace("^", ""))
+        if content:
+            self.pieces.append(content)
 
     def space(self, element: etree._Element) -> None:
         """An element before which the line breaks in print."""
@@ -144,7 +148,7 @@ class Collector:
 
     def block(self, element: etree._Element) -> None:
         """A nested block: not part of this text, a space in its place."""
-        self.has_blocks = True
+        self.blocks.append(element)
         if (element.tail or " ")[0] not in ",.;:)]":
             self.pieces.append(" ")
 
@@ -193,15 +197,25 @@ class Collector:
             best = element.find("tex-math")
         if best is None:
             best = next((child for child in candidates if count_element(child)), None)
+        # Between the versions there is only white space, but where there is more it has to be accounted for.
+        self.dropped[DropReason.OUTSIDE_PARAGRAPH] += count_characters(
+            "".join([element.text or "", *(child.tail or "" for child in element)])
+        )
         for child in element:
             if child is best:
                 _HANDLERS.get(child.tag, Collector._descend)(self, child)
             elif child.tag in BLOCKS:
-                self.has_blocks = True
+                self.blocks.append(child)
             else:
                 self.dropped[DropReason.FORMULA_SOURCE] += count_element(child)
 
 
+#: Whether the text of a reference of this type is a mere mark.
+_IS_MARK: Final = {
+    "bibr": citations.is_citation_mark,
+    "fn": citations.is_footnote_mark,
+    "table-fn": citations.is_footnote_mark,
+}
 _Handler = Callable[[Collector, etree._Element], None]
 _HANDLERS: Final[dict[str, _Handler]] = {
     "sub": Collector.subscript,

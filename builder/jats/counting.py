@@ -5,7 +5,13 @@ White space of XML does not count, as its amount depends on how a file is indent
 
 from __future__ import annotations
 
+from typing import Final
+
 from lxml import etree
+
+_WHITE: Final = b" \n\t\r"
+#: In UTF-8 every character has one byte that is not a continuation byte: what is left after deleting is counted.
+_UNCOUNTED: Final = _WHITE + bytes(range(0x80, 0xC0))
 
 
 def count_characters(text: str) -> int:
@@ -19,4 +25,4 @@ def count_element(element: etree._Element) -> int:
     """Characters, white space aside, anywhere in the element."""
     if not len(element):
         return count_characters(element.text or "")
-    return count_characters(etree.tostring(element, method="text", encoding="unicode", with_tail=False))
+    return len(etree.tostring(element, method="text", encoding="utf-8", with_tail=False).translate(None, _UNCOUNTED))

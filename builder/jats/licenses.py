@@ -1,65 +1,97 @@
 """Under which licence an article may be used.
 
 An article states its licence in up to seven places, and they do not always agree. Every statement that stands for
-the article as a whole is collected; those of figures, boxes and sub-articles are not. The strictest wins:
-
-    public domain < CC0 < CC BY < CC BY-SA < CC BY-ND < CC BY-NC < CC BY-NC-SA < CC BY-NC-ND < TDM
+the article as a whole is collected; those of figures, boxes and sub-articles are not. What one of them forbids is
+forbidden: CC BY-NC-SA here and CC BY-ND there make CC BY-NC-ND. So no statement is stricter than the result.
 
 An article without any statement that is understood is of group ``other``: it may not be passed on. "Open access",
-"free" and "unrestricted use" are not licences.
+"free" and "unrestricted use" are not licences. Some statements give nothing and only forbid: words such as "for
+non-commercial use" without a licence's name, a licence for text mining alone, one that has not begun yet, and the
+licences that author manuscripts quote from elsewhere.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from lxml import etree
 
+from builder.jats.license_text import (
+    clean_url,
+    code_of_name,
+    code_of_prose,
+    code_of_url,
+    license_name,
+    links_in,
+    restriction_of_prose,
+    waives_data,
+)
+
+#: Raised whenever the same article may come to another group or bit. PMC's own grouping changed over time.
+LICENSE_RULES: Final = "1"
+#: A licence that begins after this day is not in force yet. Not today's date: a build must not depend on the clock.
+RULES_DATE: Final = "2026-11-01"
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
+
 _XLINK_HREF: Final = "{http://www.w3.org/1999/xlink}href"
 _RDF_RESOURCE: Final = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}resource"
 
-#: From the most to the least permissive, with the group of each.
-_GROUPS: Final = {
-    "public domain": "commercial",
-    "CC0": "commercial",
-    "CC BY": "commercial",
-    "CC BY-SA": "commercial",
-    "CC BY-ND": "commercial",
-    "CC BY-NC": "noncommercial",
-    "CC BY-NC-SA": "noncommercial",
-    "CC BY-NC-ND": "noncommercial",
-    "TDM": "other",
-}
-_STRICTNESS: Final = {code: rank for rank, code in enumerate(_GROUPS)}
 
-_URL: Final = re.compile(
-    r"creativecommons\.org/*(?:licen[sc]es?[/?]+|(?=cc-?by))(?:cc-)?"
-    r"((?:by|nc|nd|sa)(?:[-_ ]*(?:nc|nd|sa|by))*|byc(?:-nd|-sa)?)(?![a-z])"
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a licence allows. Of group ``other`` nothing is known to be allowed, and all three bits are false."""
+
+    group: str
+    commercial: bool
+    """Commercial use is allowed."""
+    derivatives: bool
+    """Changed versions may be passed on."""
+    share_alike: bool
+    """Changed versions must be passed on under the same licence."""
+
+    def forbids_more_than(self, other: Terms) -> bool:
+        """Whether something is forbidden here and allowed there."""
+        return (
+            (self.group == "other" != other.group)
+            or (other.commercial and not self.commercial)
+            or (other.derivatives and not self.derivatives)
+            or (other.derivatives and self.share_alike and not other.share_alike)
+        )
+
+
+#: All licences that are told apart, from the most to the least permissive.
+LICENSES: Final = {
+    "public domain": Terms("commercial", True, True, False),
+    "CC0": Terms("commercial", True, True, False),
+    "CC BY": Terms("commercial", True, True, False),
+    "CC BY-SA": Terms("commercial", True, True, True),
+    "CC BY-ND": Terms("commercial", True, False, False),
+    "CC BY-NC": Terms("noncommercial", False, True, False),
+    "CC BY-NC-SA": Terms("noncommercial", False, True, True),
+    "CC BY-NC-ND": Terms("noncommercial", False, False, False),
+    "TDM": Terms("other", False, False, False),
+}
+_UNKNOWN: Final = Terms("other", False, False, False)
+_RANK: Final = {code: rank for rank, code in enumerate(LICENSES)}
+
+#: Places of statements. Where several say the same, the first of them is named as the one that decided.
+PLACES: Final = (
+    "ali:license_ref",
+    "license/@xlink:href",
+    "license/@rdf:resource",
+    "license-p link",
+    "copyright-statement link",
+    "facts",
+    "pmc-license-ref",
+    "license/@license-type",
+    "license-p prose",
+    "copyright-statement prose",
+    "pmc-prop-open-access",
 )
-_URL_ZERO: Final = re.compile(r"creativecommons\.org/+(?:publicdomain/zero|licen[sc]es/(?:publicdomain/)?(?:zero|cc0))")
-_URL_PUBLIC_DOMAIN: Final = re.compile(r"creativecommons\.org/+(?:publicdomain/mark|licen[sc]es/publicdomain)")
-_SHORT_NAME: Final = re.compile(
-    r"\b(?:(?:cc|creative[ -]commons)[ -]*(?=by)|(?=by-[ns]))(by(?:[ /-]*(?:nc|nd|sa))*)(?![a-z])"
-)
-_BARE_SHORT_NAME: Final = re.compile(r"(by(?:[ /-]*(?:nc|nd|sa))*)(?:[ /-]*\d(?:\.\d)?)?")
-_ZERO_NAME: Final = re.compile(r"\bcc[ -]?(?:0|zero)\b|\bcreative commons (?:zero|0|public domain dedication)\b")
-_LONG_NAME: Final = re.compile(r"\bcreative commons,?\s+(?:\(?cc\)?\s+)?(?:license\s+)?attribution")
-_NONCOMMERCIAL: Final = re.compile(
-    r"\bnon[ -]*c?ommercial|\b(?:does|do|is|are) not (?:permit|allow|permitted)[a-z ]{0,12} commercial|"
-    r"\bnot for commercial|\bcommercial (?:use|exploitation|purposes) (?:is|are) (?:not|prohibited)"
-)
-#: Says that both kinds of use are allowed.
-_BOTH_USES: Final = re.compile(
-    r"\bcommercial(?:ly)?,? (?:and|or) non[ -]?commercial|\bnon[ -]?commercial(?:ly)?,? (?:and|or) commercial"
-)
-_NO_DERIVATIVES: Final = re.compile(r"\bno[ -]*deriv")
-_SHARE_ALIKE: Final = re.compile(r"\bshare[ -]*alike|\bsharealike")
-_SENTENCE_END: Final = re.compile(r"\. (?!\d)")
-_PUBLIC_DOMAIN: Final = re.compile(r"\bis in the public domain\b|\bpublic domain (?:mark|declaration|dedication)\b")
-_DASHES: Final = re.compile("[\u2010-\u2015\u2212\u00ad]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +100,21 @@ class License:
 
     code: str | None
     url: str | None
-    group: str
+    terms: Terms
     source: str | None
-    """The place of the statement that won."""
-    conflict: bool
-    """Whether another statement says something else."""
+    """The place of the statement that decided, of :data:`PLACES`; several, joined by `` + ``, where it took several."""
+    said: tuple[str, ...]
+    """All licences that statements name, from the mildest."""
+
+    @property
+    def group(self) -> str:
+        """One of :data:`builder.schema.LICENSE_GROUPS`."""
+        return self.terms.group
+
+    @property
+    def conflict(self) -> bool:
+        """Whether statements disagree."""
+        return len(self.said) > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,156 +122,170 @@ class _Signal:
     code: str
     source: str
     url: str | None = None
+    grants: bool = True
+    """Whether it gives what it does not forbid."""
 
 
 def read_license(article_meta: etree._Element | None, facts: Mapping[str, object]) -> License:
     """The article's licence from its ``article-meta`` and from what the source says of it."""
-    signals = list(_facts_signals(facts))
+    vouched = list(_facts_signals(facts))
+    own: list[_Signal] = []
     if article_meta is not None:
-        signals += _meta_signals(article_meta)
-    if not signals:
-        return License(None, None, "other", None, False)
-    code = max((signal.code for signal in signals), key=_STRICTNESS.__getitem__)
-    winners = [signal for signal in signals if signal.code == code]
-    source = next((signal for signal in winners if signal.url), winners[0])
+        pairs = _custom_meta(article_meta)
+        vouched += _pmc_signals(pairs)
+        own = list(_own_signals(article_meta))
+        trusted = bool(vouched) or facts.get("is_pmc_openaccess") is True or pairs.get("pmc-prop-open-access") == "yes"
+        # Author manuscripts quote licences that are not theirs; someone else must say that they are open.
+        if not trusted and _is_manuscript(article_meta, pairs, facts):
+            own = [_Signal(signal.code, signal.source, grants=False) for signal in own]
+    return _strictest(vouched + own)
+
+
+def _strictest(signals: Sequence[_Signal]) -> License:
+    named = {signal.code for signal in signals if signal.grants}
+    if not named:
+        return License(None, None, _UNKNOWN, None, ())
+    terms = [LICENSES[signal.code] for signal in signals]
+    commercial, derivatives = all(t.commercial for t in terms), all(t.derivatives for t in terms)
+    share_alike = any(t.share_alike for t in terms)
+    if "TDM" in {signal.code for signal in signals}:
+        code, strictest = "TDM", LICENSES["TDM"]
+    elif commercial and derivatives and not share_alike:
+        code = max(named, key=_RANK.__getitem__)
+        strictest = LICENSES[code]
+    else:
+        code = license_name(not commercial, not derivatives, share_alike)
+        # Where ND and SA both are said, the licence is named by ND, and whoever leaves out SA still leaves it out.
+        strictest = Terms(LICENSES[code].group, commercial, derivatives, share_alike)
     # A CC0 waiver is often described as a dedication to the public domain: no contradiction.
-    said = {"CC0" if signal.code == "public domain" else signal.code for signal in signals}
-    return License(code, source.url, _GROUPS[code], source.source, len(said) > 1)
+    said = named - ({"public domain"} if "CC0" in named else set())
+    said |= {s.code for s in signals if any(LICENSES[s.code].forbids_more_than(LICENSES[other]) for other in named)}
+    deciders = _deciders(signals, code)
+    url = next((signal.url for signal in deciders if signal.code == code and signal.url), None)
+    source = " + ".join(dict.fromkeys(signal.source for signal in deciders))
+    return License(code, url, strictest, source, tuple(sorted(said, key=_RANK.__getitem__)))
 
 
-def code_of_url(url: str) -> str | None:
-    """The licence that a link to creativecommons.org means, None for other links."""
-    url = _DASHES.sub("-", url.lower())
-    compact = re.sub(r"\s+", "", url)
-    if _URL_ZERO.search(compact):
-        return "CC0"
-    if _URL_PUBLIC_DOMAIN.search(compact):
-        return "public domain"
-    found = _URL.search(compact)
-    return _code_of_flags(found.group(1)) if found else None
-
-
-def code_of_name(name: str) -> str | None:
-    """The licence that a short name such as ``CC BY-NC 4.0`` or ``ccby`` means."""
-    text = _plain(name).replace("_", "-").removesuffix("license").removesuffix("licence").strip()
-    if text == "tdm":
-        return "TDM"
-    if _ZERO_NAME.search(text):
-        return "CC0"
-    if text in ("public domain", "public-domain", "publicdomain"):
-        return "public domain"
-    found = _SHORT_NAME.search(text) or _BARE_SHORT_NAME.fullmatch(text)
-    return _code_of_flags(found.group(1)) if found else None
-
-
-def code_of_prose(prose: str) -> str | None:
-    """The licence that a sentence names, with the restrictions that the sentences around it add."""
-    text = _without_data_waiver(_plain(prose))
-    flags = " ".join(_SHORT_NAME.findall(text))
-    if flags or _LONG_NAME.search(text):
-        text = _BOTH_USES.sub(" ", text)
-        return _code(
-            noncommercial="nc" in flags or _NONCOMMERCIAL.search(text) is not None,
-            no_derivatives="nd" in flags or _NO_DERIVATIVES.search(text) is not None,
-            share_alike="sa" in flags or _SHARE_ALIKE.search(text) is not None,
-        )
-    if _ZERO_NAME.search(text):
-        return "CC0"
-    return "public domain" if _PUBLIC_DOMAIN.search(text) else None
-
-
-def _plain(text: str) -> str:
-    return " ".join(_DASHES.sub("-", text.lower()).split())
-
-
-def _without_data_waiver(text: str) -> str:
-    """The text without the sentence by which many CC BY articles put their data, not their text, under CC0."""
-    if "public domain dedication" not in text:
-        return text
-    sentences = _SENTENCE_END.split(text)
-    return ". ".join(s for s in sentences if not ("public domain dedication" in s and re.search(r"\bdata\b", s)))
-
-
-def _code_of_flags(flags: str) -> str:
-    return _code("nc" in flags or "byc" in flags, "nd" in flags, "sa" in flags)
-
-
-def _code(noncommercial: bool, no_derivatives: bool, share_alike: bool) -> str:
-    # No-derivatives leaves nothing to share alike; it is the stricter of the two.
-    return "CC BY" + ("-NC" if noncommercial else "") + ("-ND" if no_derivatives else "-SA" if share_alike else "")
+def _deciders(signals: Sequence[_Signal], code: str) -> list[_Signal]:
+    """The statement that says ``code`` by itself, or those that make it up together."""
+    ordered = sorted(signals, key=lambda s: (-_RANK[s.code], not s.grants, s.url is None, PLACES.index(s.source)))
+    exact = next((signal for signal in ordered if signal.code == code), None)
+    if exact:
+        return [exact]
+    together: list[_Signal] = []
+    for signal in ordered:
+        if not together or all(LICENSES[signal.code].forbids_more_than(LICENSES[s.code]) for s in together):
+            together.append(signal)
+    return together
 
 
 def _facts_signals(facts: Mapping[str, object]) -> Iterator[_Signal]:
     code = facts.get("license_code")
     if isinstance(code, str) and (known := code_of_name(code)):
         yield _Signal(known, "facts")
-    # Author manuscripts outside the open access subset quote licences that are not theirs.
+    # PMC gives such articles for text mining only, whatever they say themselves.
     if facts.get("is_pmc_openaccess") is False:
         yield _Signal("TDM", "facts")
 
 
-def _meta_signals(article_meta: etree._Element) -> Iterator[_Signal]:
-    for permissions in article_meta.iterchildren("permissions"):
-        for element in permissions.iterchildren():
-            name = _local_name(element)
-            if name == "license":
-                yield from _license_signals(element)
-            elif name == "license_ref":
-                yield from _url_signals([(element.text or "", "ali:license_ref")])
-            elif name == "copyright-statement":
-                yield from _prose_signals(element, "copyright-statement")
+def _custom_meta(article_meta: etree._Element) -> dict[str, str]:
+    pairs = article_meta.iterfind("custom-meta-group/custom-meta")
+    return {(p.findtext("meta-name") or "").strip(): (p.findtext("meta-value") or "").strip() for p in pairs}
+
+
+def _pmc_signals(pairs: Mapping[str, str]) -> Iterator[_Signal]:
+    """What PMC itself writes into the XML."""
+    reference = pairs.get("pmc-license-ref", "")
+    code = code_of_name(reference) or code_of_url(reference)
+    if code:
+        yield _Signal(code, "pmc-license-ref")
+    if pairs.get("pmc-prop-open-access") == "no":
+        yield _Signal("TDM", "pmc-prop-open-access")
+
+
+def _is_manuscript(article_meta: etree._Element, pairs: Mapping[str, str], facts: Mapping[str, object]) -> bool:
+    return (
+        facts.get("is_manuscript") is True
+        or pairs.get("pmc-prop-manuscript") == "yes"
+        or article_meta.find("article-id[@pub-id-type='manuscript']") is not None
+    )
+
+
+def _own_signals(article_meta: etree._Element) -> Iterator[_Signal]:
     # Before JATS, these stood directly in article-meta.
-    for element in article_meta.iterchildren("license", "copyright-statement"):
-        if element.tag == "license":
+    for element in chain(
+        article_meta.iterfind("permissions/*"), article_meta.iterchildren("license", "copyright-statement")
+    ):
+        name = _local_name(element)
+        if name == "license":
             yield from _license_signals(element)
-        else:
-            yield from _prose_signals(element, "copyright-statement")
-    for pair in article_meta.iterfind("custom-meta-group/custom-meta"):
-        if (pair.findtext("meta-name") or "").strip() == "pmc-license-ref":
-            value = pair.findtext("meta-value") or ""
-            code = code_of_name(value) or code_of_url(value)
-            if code:
-                yield _Signal(code, "pmc-license-ref")
+        elif name == "license_ref":
+            yield from _reference_signals(element)
+        elif name == "copyright-statement":
+            yield from _prose_signals([element], name)
 
 
 def _license_signals(license_element: etree._Element) -> Iterator[_Signal]:
-    references = [(e.text or "", "ali:license_ref") for e in license_element if _local_name(e) == "license_ref"]
-    yield from _url_signals(references)
-    yield from _url_signals(
-        [
-            (license_element.get(_XLINK_HREF, ""), "license/@xlink:href"),
-            (license_element.get(_RDF_RESOURCE, ""), "license/@rdf:resource"),
-        ]
-    )
+    paragraphs = [child for child in license_element if _local_name(child) in ("license-p", "p")]
+    signals = list(_prose_signals(paragraphs, "license-p"))
+    # Some articles have a second licence, for their data alone.
+    if not signals and any(waives_data(_text(paragraph)) for paragraph in paragraphs):
+        return
+    for child in license_element:
+        if _local_name(child) == "license_ref":
+            yield from _reference_signals(child)
+    yield from _url_signals(license_element.get(_XLINK_HREF), "license/@xlink:href")
+    yield from _url_signals(license_element.get(_RDF_RESOURCE), "license/@rdf:resource")
     kind = license_element.get("license-type", "")
     code = code_of_name(kind) or code_of_url(kind)
     if code:
         yield _Signal(code, "license/@license-type")
-    for paragraph in license_element:
-        if _local_name(paragraph) in ("license-p", "p"):
-            yield from _prose_signals(paragraph, "license-p")
+    if restriction := restriction_of_prose(kind):
+        yield _Signal(restriction, "license/@license-type", grants=False)
+    yield from signals
 
 
-def _prose_signals(element: etree._Element, source: str) -> Iterator[_Signal]:
-    prose = "".join(map(str, element.itertext()))
-    plain = _plain(prose)
-    about_data = _without_data_waiver(plain) != plain
-    links = [link.get(_XLINK_HREF) or link.text or "" for link in element.iter("ext-link", "uri")]
-    for url in [*links, *re.findall(r"(?:https?://)?(?:www\.)?creativecommons\.org\S*", prose)]:
-        for signal in _url_signals([(url, f"{source} link")]):
+def _reference_signals(reference: etree._Element) -> Iterator[_Signal]:
+    # PMC marks the licence of the article itself as one for text mining, and adds its name.
+    kind = reference.get("content-type", "").lower()
+    name = code_of_name(kind) if kind.startswith("cc") else None
+    only_mining = reference.get("specific-use", "").lower() in ("textmining", "tdm") and name is None
+    grants = not only_mining and _has_begun(reference.get("start_date", "").strip())
+    for signal in _url_signals(reference.text, "ali:license_ref"):
+        yield _Signal(signal.code, signal.source, signal.url, grants)
+    if name:
+        yield _Signal(name, "ali:license_ref", grants=grants)
+
+
+def _has_begun(start_date: str) -> bool:
+    return not start_date or (_DATE.match(start_date) is not None and start_date[:10] <= RULES_DATE)
+
+
+def _prose_signals(elements: Sequence[etree._Element], place: str) -> Iterator[_Signal]:
+    """What the paragraphs of one statement say together; restrictions may have paragraphs of their own."""
+    prose = " ".join(map(_text, elements))
+    links = [link.get(_XLINK_HREF) or link.text for element in elements for link in element.iter("ext-link", "uri")]
+    about_data = waives_data(prose)
+    for url in [*links, *links_in(prose)]:
+        for signal in _url_signals(url, f"{place} link"):
             if not (about_data and signal.code == "CC0"):
                 yield signal
-    code = code_of_prose(prose)
+    code, restriction = code_of_prose(prose), restriction_of_prose(prose)
     if code:
-        yield _Signal(code, f"{source} prose")
+        yield _Signal(code, f"{place} prose")
+    if restriction:
+        yield _Signal(restriction, f"{place} prose", grants=False)
 
 
-def _url_signals(candidates: list[tuple[str, str]]) -> Iterator[_Signal]:
-    for url, source in candidates:
-        code = code_of_url(url)
-        if code:
-            yield _Signal(code, source, url.strip().rstrip(").,>;"))
+def _url_signals(url: str | None, source: str) -> Iterator[_Signal]:
+    code = code_of_url(url or "")
+    if url and code:
+        yield _Signal(code, source, clean_url(url))
+
+
+def _text(element: etree._Element) -> str:
+    return "".join(map(str, element.itertext()))
 
 
 def _local_name(element: etree._Element) -> str:
-    return element.tag.rpartition("}")[2]
+    return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""

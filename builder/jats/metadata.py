@@ -22,6 +22,10 @@ _NOTICES: Final = frozenset({"retraction", "correction", "expression-of-concern"
 #: Identifier types of old and new files that hold the PMCID, the most explicit first.
 _PMCID_TYPES: Final = ("pmcid", "pmcid-ver", "pmc", "pmcaid")
 
+#: Kinds of contributors that are authors, and the parts of their names in the order they are printed in.
+_AUTHORS: Final = frozenset({"author", "collab", "group", "authors"})
+_NAME_PARTS: Final = ("given-names", "surname", "suffix")
+
 
 def read_metadata(article: etree._Element, name: str, facts: Mapping[str, object]) -> ArticleMetadata:
     """The article's metadata. ``name`` is the file's name, ``facts`` what the source says of the article."""
@@ -119,21 +123,32 @@ def _publication_year(meta: etree._Element | None) -> int | None:
 
 
 def _authors(meta: etree._Element) -> Iterator[str]:
-    for contributor in meta.iterfind("contrib-group/contrib"):
-        if contributor.get("contrib-type", "author").lower() in ("author", "collab", "group", "authors"):
-            name = _author_name(contributor)
-            if name:
-                yield name
+    for group in meta.iterchildren("contrib-group"):
+        for contributor in group.iterchildren("contrib"):
+            if contributor.get("contrib-type", "author").lower() in _AUTHORS:
+                name = _author_name(contributor)
+                if name:
+                    yield name
 
 
 def _author_name(contributor: etree._Element) -> str:
-    for path in ("name", "name-alternatives/name", "string-name", "name-alternatives/string-name"):
-        name = contributor.find(path)
-        if name is not None:
-            parts = [inline_text(name.find(part)) for part in ("given-names", "surname", "suffix")]
-            return " ".join(part for part in parts if part) or inline_text(name)
+    name = _first_name(contributor)
+    if name is not None:
+        parts = {child.tag: inline_text(child) for child in reversed(name) if child.tag in _NAME_PARTS}
+        return " ".join(filter(None, map(parts.get, _NAME_PARTS))) or inline_text(name)
     collaboration = contributor.find(".//collab")
     return "" if collaboration is None else _collaboration_name(collaboration)
+
+
+def _first_name(contributor: etree._Element) -> etree._Element | None:
+    """The contributor's ``name``, else ``string-name``, the one directly inside before any among alternatives."""
+    alternatives = next(contributor.iterchildren("name-alternatives"), None)
+    for tag in ("name", "string-name"):
+        for parent in (contributor, alternatives):
+            name = None if parent is None else next(parent.iterchildren(tag), None)
+            if name is not None:
+                return name
+    return None
 
 
 def _collaboration_name(collaboration: etree._Element) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from builder.jats.licenses import License
 
@@ -36,8 +37,7 @@ class ArticleMetadata:
         return self.doi or self.file_stem
 
 
-@dataclass(frozen=True, slots=True)
-class Paragraph:
+class Paragraph(NamedTuple):
     """One text block: its own text, without that of the blocks nested in it."""
 
     path: str

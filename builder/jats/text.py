@@ -9,7 +9,8 @@ r"""The text of one element, as it reads in print.
    separators that hold nothing else (:mod:`builder.jats.citations`), and so are references to footnotes. Names and
    years stay, and so does ``[12]`` typed as plain text.
 5. Unicode NFC. White space of any kind becomes one space, none at the ends; ``<preformat>`` and ``<code>`` keep their
-   line breaks. Characters without a glyph (soft hyphen, zero width, control) are removed.
+   line breaks and the blanks and tabs inside their lines, but not those at a line's end. Characters without a glyph
+   (soft hyphen, zero width, control) are removed.
 6. Comments and processing instructions are not text; the parser has removed them.
 7. Blocks inside (lists, quotes, figures, tables, displayed formulas, footnotes, nested paragraphs) are no part of the
    text; a space stands in their place, and what follows them is kept.
@@ -22,8 +23,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from lxml import etree
 
@@ -35,34 +35,47 @@ from builder.jats.reasons import DropReason
 _GLYPHLESS: Final = re.compile(
     "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\x7f-\x84\x86-\x9f]"
 )
+#: The one of them that Python's ``isprintable`` takes for printable.
+_JOINER: Final = "\u034f"
+
+#: White space inside a line that is neither a blank nor a tab.
+_ODD_BLANK: Final = re.compile(r"[^\S \t]")
+_FREQUENT_WHITE: Final = "\n\u00a0\u2009\u202f"
 
 
-@dataclass(frozen=True, slots=True)
-class OwnText:
+class OwnText(NamedTuple):
     """The text of an element without that of nested blocks."""
 
     text: str
     source_characters: int
     """Characters of the source, white space aside, that the text was made from."""
-    has_blocks: bool
+    blocks: list[etree._Element]
+    """The nested blocks that are no part of the text."""
 
 
 def own_text(element: etree._Element, dropped: Counter[str], *, keep_lines: bool = False) -> OwnText:
     """The element's own text; what is left out of it, nested blocks aside, is added to ``dropped``."""
-    collector = Collector(dropped)
-    collector.visit(element)
-    text = "".join(collector.pieces)
-    if not text.isascii() or "\x7f" in text:
-        visible = _GLYPHLESS.sub("", text)
-        dropped[DropReason.INVISIBLE] += len(text) - len(visible)
-        text = visible
-    if citations.OPEN in text:
-        cleaned = citations.remove_marks(text)
-        dropped[DropReason.CITATION] += count_characters(citations.unmark(text)) - count_characters(cleaned)
-        text = cleaned
-    source_characters = count_characters(text) - collector.added
-    text = _keep_lines(text) if keep_lines else " ".join(text.split())
-    return OwnText(unicodedata.normalize("NFC", text), source_characters, collector.has_blocks)
+    if len(element):
+        collector = Collector(dropped)
+        collector.visit(element)
+        text, added, blocks = "".join(collector.pieces), collector.added, collector.blocks
+    else:
+        text, added, blocks = element.text or "", 0, []
+    if not keep_lines and _is_plain(text):
+        characters = len(text) - text.count(" ")
+        text = " ".join(text.split()) if "  " in text else text.strip(" ")
+    else:
+        text = _remove_glyphless(text, dropped)
+        characters = count_characters(text)
+        if citations.OPEN in text:
+            in_marks = characters - text.count(citations.OPEN) - text.count(citations.CLOSE)
+            text = citations.remove_marks(text)
+            characters = count_characters(text)
+            dropped[DropReason.CITATION] += in_marks - characters
+        text = _keep_lines(text) if keep_lines else _collapse(text)
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    return OwnText(text, characters - added, blocks)
 
 
 def inline_text(element: etree._Element | None) -> str:
@@ -80,6 +93,30 @@ def legacy_text(element: etree._Element) -> str:
     return " ".join(" ".join(map(str, element.itertext())).split())
 
 
+def _remove_glyphless(text: str, dropped: Counter[str]) -> str:
+    if text.isascii() and "\x7f" not in text:
+        return text
+    visible = _GLYPHLESS.sub("", text)
+    dropped[DropReason.INVISIBLE] += len(text) - len(visible)
+    return visible
+
+
+def _is_plain(text: str) -> bool:
+    """Whether there are neither marks, nor characters without a glyph, nor white space but blanks."""
+    if text.isascii():
+        return not ("\n" in text or citations.OPEN in text or "\t" in text or "\r" in text or "\x7f" in text)
+    return text.isprintable() and _JOINER not in text
+
+
+def _collapse(text: str) -> str:
+    # Splitting is slow, and few texts have other white space than this.
+    for white in _FREQUENT_WHITE:
+        text = text.replace(white, " ")
+    if text.isprintable() and "  " not in text:
+        return text.strip(" ")
+    return " ".join(text.split())
+
+
 def _keep_lines(text: str) -> str:
-    lines = [" ".join(line.split()) for line in text.splitlines()]
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+    lines = [_ODD_BLANK.sub(" ", line).rstrip() for line in text.splitlines()]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")

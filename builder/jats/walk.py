@@ -7,14 +7,13 @@ are units or containers of their own, and the rest is the paragraph's text (:mod
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
 
 from lxml import etree
 
-from builder.jats.collector import BLOCKS, MAX_DEPTH, too_deep
+from builder.jats.collector import MAX_DEPTH, too_deep
 from builder.jats.counting import count_characters, count_element
 from builder.jats.model import Paragraph
 from builder.jats.reasons import DropReason
@@ -60,124 +59,140 @@ _ZONES: Final = {
 _UNITS: Final = {"p": False, "verse-group": False, "preformat": True, "code": True}
 #: Elements whose title, or label alone, heads the paragraphs inside.
 _LABELLED: Final = frozenset({"sec", "app", "boxed-text"})
-_LEGACY_NAME: Final = re.compile(r"\w+")
 
 
-@dataclass(frozen=True, slots=True)
-class _Context:
-    """What an element's descendants inherit."""
+@dataclass(slots=True)
+class _Entered:
+    """An element that was gone into, and what its descendants inherit."""
 
+    path: str
+    body_path: str | None
+    """Empty for the body itself, None where the grammar has no address."""
     zone: str
     section_path: tuple[str, ...]
     language: str | None
     depth: int
-    in_paragraph: bool
+    totals: dict[str, int]
+    """How many children it has of each name."""
+    blocks: frozenset[etree._Element] | None = None
+    """Inside a paragraph, the nested blocks that are no part of its text."""
 
 
-@dataclass(slots=True)
-class _Place:
-    element: etree._Element
-    path: str
-    body_path: str | None
-    """Empty for the body itself, None where the grammar has no address."""
-    context: _Context
+#: An element to go to, and its place among its siblings of the same name, from zero.
+_Place: TypeAlias = tuple[etree._Element, int, _Entered]
 
 
 def paragraphs_of(article: etree._Element) -> tuple[list[Paragraph], Counter[str]]:
     """All paragraphs of the article, and the characters that are in none by reason."""
-    walk = _Walk(article)
-    walk.run()
+    walk = _Walk()
+    walk.run(article)
     return walk.paragraphs, walk.dropped
 
 
 class _Walk:
-    __slots__ = ("_article", "_stack", "dropped", "paragraphs")
+    __slots__ = ("_stack", "dropped", "paragraphs")
 
-    def __init__(self, article: etree._Element) -> None:
-        self._article = article
-        context = _Context("body", (), None, 0, False)
-        self._stack = [_Place(article, _root_path(article), None, context)]
+    def __init__(self) -> None:
+        self._stack: list[_Place] = []
         self.paragraphs: list[Paragraph] = []
         self.dropped: Counter[str] = Counter()
 
-    def run(self) -> None:
+    def run(self, article: etree._Element) -> None:
+        root = _Entered(_root_path(article), None, "body", (), None, 0, {})
+        self._enter(article, root)
         while self._stack:
-            place = self._stack.pop()
-            name = place.element.tag
-            if place.context.in_paragraph and name not in BLOCKS:
-                if len(place.element):
-                    self._push_children(place, place.context)
-                continue
-            reason = _DROPPED.get(name)
-            if reason is not None:
-                # Only here for those inside a paragraph; others never come onto the stack.
-                self.dropped[reason] += count_element(place.element)
-            elif name in _UNITS or (name == "disp-quote" and _is_text_only(place.element)):
-                self._add_unit(place)
+            element, index, parent = self._stack.pop()
+            name = element.tag
+            step = name if name[0] != "{" else _prefixed_name(element)
+            path = f"{parent.path}/{step}[{index + 1}]" if parent.totals[name] > 1 else f"{parent.path}/{step}"
+            if parent is root:
+                body_path = "" if name == "body" and index == 0 else None
             else:
-                self._enter(place)
+                body_path = _body_path(parent.body_path, name, index)
+            if parent.blocks is not None and element not in parent.blocks:
+                self._push_blocks(element, replace(parent, path=path, body_path=body_path, totals={}))
+                continue
+            is_unit = name in _UNITS or (name == "disp-quote" and _is_text_only(element))
+            zone = parent.zone if is_unit or parent.zone == "sub-article" else _ZONES.get(name, parent.zone)
+            language = _language(element) or parent.language
+            here = _Entered(path, body_path, zone, parent.section_path, language, parent.depth + 1, {})
+            if is_unit:
+                self._add_unit(element, here)
+            else:
+                self._enter(element, here)
 
-    def _add_unit(self, place: _Place) -> None:
-        element, context = place.element, place.context
-        own = own_text(element, self.dropped, keep_lines=_UNITS.get(element.tag, False))
-        language = _language(element) or context.language
-        if any(character.isalnum() for character in own.text):
+    def _add_unit(self, element: etree._Element, here: _Entered) -> None:
+        text, characters, blocks = own_text(element, self.dropped, keep_lines=_UNITS.get(element.tag, False))
+        if text[:1].isalnum() or any(map(str.isalnum, text)):
             self.paragraphs.append(
                 Paragraph(
-                    path=place.path,
-                    body_path=place.body_path or None,
-                    zone=context.zone,
-                    section_path=list(context.section_path),
-                    text=own.text,
-                    language=language,
-                    source_characters=own.source_characters,
+                    here.path,
+                    here.body_path or None,
+                    here.zone,
+                    list(here.section_path),
+                    text,
+                    here.language,
+                    characters,
                 )
             )
         else:
-            self.dropped[DropReason.EMPTY] += own.source_characters
-        if own.has_blocks:
-            inherited = _Context(context.zone, context.section_path, language, context.depth + 1, in_paragraph=True)
-            self._push_children(place, inherited)
+            self.dropped[DropReason.EMPTY] += characters
+        if blocks:
+            here.blocks = frozenset(blocks)
+            self._push_blocks(element, here)
 
-    def _enter(self, place: _Place) -> None:
-        element, context = place.element, place.context
-        name = element.tag
-        self.dropped[DropReason.OUTSIDE_PARAGRAPH] += _count_loose_text(element)
-        title = _heading(element)
-        inherited = _Context(
-            zone=context.zone if context.zone == "sub-article" else _ZONES.get(name, context.zone),
-            section_path=(*context.section_path, title) if title else context.section_path,
-            language=None if element is self._article else _language(element) or context.language,
-            depth=context.depth + 1,
-            in_paragraph=False,
-        )
-        self._push_children(place, inherited)
-
-    def _push_children(self, place: _Place, context: _Context) -> None:
-        """Put the children that may hold paragraphs on the stack, the first on top."""
-        if context.depth > MAX_DEPTH:
+    def _push_blocks(self, element: etree._Element, here: _Entered) -> None:
+        """Put the children of a paragraph, or of an inline element, that are or hold blocks on the stack."""
+        if here.depth > MAX_DEPTH:
             raise too_deep()
-        is_front = place.element.tag in _FRONT
-        children = list(place.element)
-        steps = _steps(children)
-        for child, (index, step) in zip(reversed(children), reversed(steps), strict=True):
+        blocks, totals = here.blocks or (), here.totals
+        found: list[_Place] = []
+        for child in element:
             name = child.tag
-            if not context.in_paragraph:
+            index = totals.get(name, 0)
+            totals[name] = index + 1
+            if child in blocks:
                 reason = _DROPPED.get(name)
-                if is_front and name not in _KEPT_IN_FRONT and reason is not DropReason.LICENSE:
-                    reason = DropReason.METADATA
                 if reason is not None:
                     self.dropped[reason] += count_element(child)
                     continue
-            body_path = self._body_path(place, name, index)
-            self._stack.append(_Place(child, f"{place.path}/{step}", body_path, context))
+            elif not len(child):
+                continue
+            found.append((child, index, here))
+        self._stack += reversed(found)
 
-    def _body_path(self, parent: _Place, name: str, index: int) -> str | None:
-        if parent.element is self._article:
-            return "" if name == "body" and index == 0 else None
-        if parent.body_path is None or not _LEGACY_NAME.fullmatch(name):
-            return None
-        return f"{parent.body_path}/{name}[{index}]" if parent.body_path else f"{name}[{index}]"
+    def _enter(self, element: etree._Element, here: _Entered) -> None:
+        """Put the children of a container that may hold paragraphs on the stack, the first on top."""
+        if here.depth > MAX_DEPTH:
+            raise too_deep()
+        dropped, totals = self.dropped, here.totals
+        is_front = element.tag in _FRONT
+        headings: dict[str, etree._Element] = {}
+        loose = [element.text or ""]
+        found: list[_Place] = []
+        for child in element:
+            name = child.tag
+            index = totals.get(name, 0)
+            totals[name] = index + 1
+            tail = child.tail
+            if tail:
+                loose.append(tail)
+            reason = _DROPPED.get(name)
+            if is_front and name not in _KEPT_IN_FRONT and reason is not DropReason.LICENSE:
+                reason = DropReason.METADATA
+            if reason is None:
+                found.append((child, index, here))
+                continue
+            dropped[reason] += count_element(child)
+            if name in ("title", "label"):
+                headings.setdefault(name, child)
+        self._stack += reversed(found)
+        outside = count_characters("".join(loose))
+        if outside:
+            dropped[DropReason.OUTSIDE_PARAGRAPH] += outside
+        heading = _heading(element, headings.get("title"), headings.get("label"))
+        if heading:
+            here.section_path = (*here.section_path, heading)
 
 
 def _root_path(article: etree._Element) -> str:
@@ -188,35 +203,15 @@ def _root_path(article: etree._Element) -> str:
     return f"/{parent.tag}/article[1]" if has_several else f"/{parent.tag}/article"
 
 
-def _steps(children: list[etree._Element]) -> list[tuple[int, str]]:
-    """For each child its place among those of its name, from zero, and its XPath step."""
-    totals: dict[str, int] = {}
-    indices = []
-    for child in children:
-        name = child.tag
-        index = totals.get(name, 0)
-        totals[name] = index + 1
-        indices.append((name, index))
-    steps = []
-    for (name, index), child in zip(indices, children, strict=True):
-        step = name if name[0] != "{" else _prefixed_name(child)
-        steps.append((index, f"{step}[{index + 1}]" if totals[name] > 1 else step))
-    return steps
+def _body_path(parent: str | None, name: str, index: int) -> str | None:
+    if parent is None or not name.isidentifier():
+        return None
+    return f"{parent}/{name}[{index}]" if parent else f"{name}[{index}]"
 
 
 def _prefixed_name(element: etree._Element) -> str:
     local = element.tag.rpartition("}")[2]
     return f"{element.prefix}:{local}" if element.prefix else local
-
-
-def _count_loose_text(element: etree._Element) -> int:
-    """Characters of text directly inside the element, before, between and after its children."""
-    count = count_characters(element.text or "")
-    for child in element:
-        tail = child.tail
-        if tail:
-            count += count_characters(tail)
-    return count
 
 
 def _language(element: etree._Element) -> str | None:
@@ -231,12 +226,10 @@ def _is_text_only(quote: etree._Element) -> bool:
     return count_element(quote) > sum(count_element(child) for child in quote.iter("title", "label", "attrib"))
 
 
-def _heading(element: etree._Element) -> str:
+def _heading(element: etree._Element, title: etree._Element | None, label: etree._Element | None) -> str:
     """The title that the element gives to what is inside, with its label: ``1. Introduction``."""
-    title = next(element.iterchildren("title"), None)
     if title is None and element.tag == "boxed-text":
         title = element.find("caption/title")
     if title is None and element.tag not in _LABELLED:
         return ""
-    label = next(element.iterchildren("label"), None)
     return f"{inline_text(label)} {inline_text(title)}".strip()

@@ -18,6 +18,9 @@ from builder.schema import ARTICLE_SCHEMA, CLINICAL, CLINICAL_CASE, DATASET_SCHE
 from builder.shards import Shard, shard_file
 from builder.steps.io import Count, Item
 
+#: Copied from the paragraphs of an article to its row in ``work/articles/``.
+_LICENSE_COLUMNS = ("license_code", "license_source", "license_conflict", "license_said")
+
 
 def read_labelled(paragraphs: Path, predictions: Path, name: str, columns: Sequence[str]) -> pa.Table:
     """One paragraph shard with its sidecar: the given columns of both.
@@ -61,7 +64,15 @@ class FindArticleFacts(PipelineStep):
 
     name = "Find article facts"
     type = "🧮 - STATS"
-    columns = ("source_file", "license_group", "domain", "document_type", "language", "text")
+    columns = (
+        "source_file",
+        *_LICENSE_COLUMNS,
+        "license_group",
+        "domain",
+        "document_type",
+        "language",
+        "text",
+    )
 
     def run(self, data: Iterable[pa.Table], rank: int = 0, world_size: int = 1) -> Iterator[Item]:
         """datatrove's entry point."""
@@ -99,6 +110,7 @@ def _article(first: int, paragraphs: Sequence[dict[str, Any]]) -> dict[str, Any]
         "first_row": first,
         "rows": len(paragraphs),
         "text_bytes": sum(paragraph["text_bytes"] for paragraph in paragraphs),
+        **{name: paragraphs[0][name] for name in _LICENSE_COLUMNS},
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -23,6 +24,8 @@ from builder.student.inputs import count_tokens
 TOO_SHORT = "fewer tokens than --min-tokens"
 #: Why an article is not read at all.
 BAD_METADATA = "its metadata JSON cannot be read"
+#: Why an article is not in the dataset although it could be read.
+RETRACTED = "retracted"
 #: Why an article gives no row although it could be parsed.
 NO_LONG_PARAGRAPH = "no paragraph with at least --min-tokens"
 SUPERSEDED = "a newer version of the same article is there"
@@ -52,9 +55,11 @@ class ExtractParagraphs(PipelineStep):
     name = "Extract paragraphs"
     type = "🧬 - PARSER"
 
-    def __init__(self, min_tokens: int) -> None:
+    def __init__(self, min_tokens: int, tokenizer: Path | None = None) -> None:
+        """``tokenizer``: see :func:`builder.student.inputs.count_tokens`."""
         super().__init__()
         self.min_tokens = min_tokens
+        self.tokenizer = tokenizer
 
     def run(self, data: Iterable[SourceArticle], rank: int = 0, world_size: int = 1) -> Iterator[Item]:
         """datatrove's entry point."""
@@ -73,9 +78,12 @@ class ExtractParagraphs(PipelineStep):
         except MalformedArticle as error:
             yield Reject(name, "", error.reason, error.detail)
             return
+        if article.metadata.is_retracted:
+            yield Reject(name, "", RETRACTED, article.metadata.article_title[:200])
+            return
         for reason, characters in sorted(article.dropped.items()):
             yield Count(f"characters left out: {reason}", characters)
-        tokens = count_tokens([paragraph.text for paragraph in article.paragraphs])
+        tokens = count_tokens([paragraph.text for paragraph in article.paragraphs], self.tokenizer)
         kept = []
         for index, (paragraph, length) in enumerate(zip(article.paragraphs, tokens, strict=True)):
             if length >= self.min_tokens:
@@ -105,8 +113,13 @@ def _batch(name: str, article: Article, kept: Sequence[tuple[int, Paragraph, int
         "publication_year": meta.publication_year,
         "article_type": meta.article_type,
         "license_code": meta.license.code,
+        "license_commercial": meta.license.terms.commercial,
+        "license_derivatives": meta.license.terms.derivatives,
+        "license_share_alike": meta.license.terms.share_alike,
+        "license_source": meta.license.source,
+        "license_conflict": meta.license.conflict,
+        "license_said": meta.license.said,
         "license_group": meta.license.group,
-        "is_retracted": meta.is_retracted,
         "source_file": name,
     }
     rows = []

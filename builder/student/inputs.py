@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder.errors import StudentError
 from builder.student.encoder import encoder_folder
 
 if TYPE_CHECKING:
@@ -54,23 +55,35 @@ class InputEncoder:
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of an encoder folder, without truncation and padding."""
+    """The tokenizer of an encoder folder, without truncation and padding.
+
+    Raises:
+        StudentError: there is no ``tokenizer.json`` that can be read.
+    """
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    file = folder / "tokenizer.json"
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises nothing more specific
+        raise StudentError(f"cannot read {file} as a tokenizer: {error}; save one there with save_pretrained") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
 
 
 @lru_cache(maxsize=1)
-def _default_tokenizer() -> Tokenizer:
-    return load_tokenizer(encoder_folder())
+def _counting_tokenizer(folder: Path | None) -> Tokenizer:
+    return load_tokenizer(folder or encoder_folder())
 
 
-def count_tokens(texts: Sequence[str]) -> list[int]:
-    """Length of each text in word pieces of the default encoder, without special tokens."""
-    return [len(encoding.ids) for encoding in _default_tokenizer().encode_batch_fast(list(texts), add_special_tokens=False)]
+def count_tokens(texts: Sequence[str], folder: Path | None = None) -> list[int]:
+    """Length of each text in tokens, without special ones.
+
+    ``folder``: where the ``tokenizer.json`` is that counts; None for the default encoder's word pieces.
+    """
+    encodings = _counting_tokenizer(folder).encode_batch_fast(list(texts), add_special_tokens=False)
+    return [len(encoding.ids) for encoding in encodings]
 
 
 def budget_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
