@@ -256,7 +256,13 @@ class StageFolder:
         write_json(self.record_path(shard), asdict(record))
         return record
 
-    def finish(self, shards: Sequence[Shard], settings: Settings, left_out: Sequence[Reject] = ()) -> dict[str, Any]:
+    def finish(
+        self,
+        shards: Sequence[Shard],
+        settings: Settings,
+        left_out: Sequence[Reject] = (),
+        notes: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
         """Write the manifest and remove shards of an earlier plan; every shard of this one has its record."""
         records = [record for shard in shards if (record := self.read_record(shard)) is not None]
         if len(records) != len(shards):
@@ -268,6 +274,7 @@ class StageFolder:
             counts = [*(record.counts for record in records), count_rejects(left_out)]
             manifest = {
                 "settings": dict(settings),
+                "notes": dict(notes or {}),
                 "rows": sum(record.rows for record in records),
                 "counts": merge_counts(counts),
                 "shards": [asdict(record) for record in records],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -33,7 +33,7 @@ class Stage:
     """What a stage is: its name, folder, settings, planned shards, and the datatrove steps that make given shards.
 
     ``steps`` gets the shards that are still missing, one for each rank, and the digest of the settings;
-    ``left_out`` is what planning already set aside.
+    ``left_out`` is what planning already set aside; ``notes`` go into the manifest and, other than settings, may change.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Stage:
     steps: Callable[[Sequence[Shard], str], list[PipelineStep]]
     before_writing: Callable[[], None] = lambda: None
     left_out: Sequence[Reject] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def run_stage(stage: Stage, options: ExecutorOptions, progress: Progress) -> Sta
                 outcome = run_ranks(steps, len(pending), stage.folder.logs, options)
             _check(stage, pending, settings_digest, outcome)
             peak = outcome.peak_memory
-        manifest = stage.folder.finish(stage.shards, stage.settings, stage.left_out)
+        manifest = stage.folder.finish(stage.shards, stage.settings, stage.left_out, stage.notes)
     return StageReport(
         name=stage.name,
         folder=str(stage.folder.path),

@@ -60,10 +60,12 @@ def find_article_facts(work: Work, options: ExecutorOptions, progress: Progress)
 
 def write_data_files(output: Path, work: Work, options: ExecutorOptions, progress: Progress) -> StageReport:
     """The parquet files of every bucket, to ``output/data/``."""
-    articles = [pq.read_table(work.articles.path / record.file) for record in work.articles.records()]
+    articles = {record.shard: pq.read_table(work.articles.path / record.file) for record in work.articles.records()}
     files, duplicates = plan_files(articles)
     if not files:
-        raise EmptyResult(f"none of the {sum(map(len, articles))} articles has a licence that allows redistribution")
+        raise EmptyResult(
+            f"none of the {sum(map(len, articles.values()))} articles has a licence that allows redistribution"
+        )
     folder = dataset_folder(output)
     stage = Stage(
         name="assemble: data",
@@ -80,8 +82,8 @@ def write_data_files(output: Path, work: Work, options: ExecutorOptions, progres
     return run_stage(stage, options, progress)
 
 
-def labelled_digests(work: Work) -> list[str]:
-    """What identifies the content of each paragraph shard together with its predictions.
+def labelled_digests(work: Work) -> dict[int, str]:
+    """What identifies the content of each paragraph shard together with its predictions, by the shard's index.
 
     Raises:
         OutputError: the predictions were made from other paragraphs than those that are there.
@@ -92,4 +94,5 @@ def labelled_digests(work: Work) -> list[str]:
             f"the predictions in {work.predictions.path} are not of the paragraphs in {work.paragraphs.path}: "
             f"run propagate again"
         )
-    return [digest([text.sha256, labels.sha256]) for text, labels in zip(paragraphs, predictions, strict=True)]
+    pairs = zip(paragraphs, predictions, strict=True)
+    return {text.shard: digest([text.sha256, labels.sha256]) for text, labels in pairs}

@@ -6,15 +6,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from builder.annotation.labels import PLOS_LABELS
 from builder.executors import ExecutorOptions
 from builder.layout import Work
-from builder.sources import SAMPLE
 from builder.stage import Progress, StageReport
 from builder.student.config import SHIPPED_STUDENT
 from pipelines.annotate import annotate
 from pipelines.assemble import assemble
-from pipelines.ingest import MIN_TOKENS, ingest
+from pipelines.ingest import IngestSettings, ingest
 from pipelines.propagate import propagate
 
 
@@ -22,17 +20,15 @@ from pipelines.propagate import propagate
 class BuildSettings:
     """What a build is made of. ``labels``: recorded labels of the corpus; None where there are none."""
 
-    source: str = SAMPLE
+    ingest: IngestSettings
     output: Path = Path("biomed-enriched")
     student: Path = SHIPPED_STUDENT
-    labels: Path | None = PLOS_LABELS
-    limit: int = 0
-    min_tokens: int = MIN_TOKENS
+    labels: Path | None = None
 
 
 def build(settings: BuildSettings, work: Work, options: ExecutorOptions, progress: Progress) -> dict[str, Any]:
     """Run all stages; what is done already is not done again. The report, with its stages."""
-    stages: list[StageReport] = [ingest(settings.source, work, options, progress, settings.limit, settings.min_tokens)]
+    stages: list[StageReport] = [ingest(settings.ingest, work, options, progress)]
     if settings.labels is not None:
         stages.append(annotate(settings.labels, work, options, progress))
     stages.append(propagate(settings.student, work, options, progress))

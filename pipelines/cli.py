@@ -5,17 +5,20 @@ Imports stand inside the commands, so that ``--help`` and a wrong option answer 
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from builder import __version__
 from builder.errors import BuilderError
+from pipelines.cli_more import STUDENT, classify, populate, sync
 from pipelines.options import StageRun, stage_options
+from pipelines.pmc_options import pmc_options
+
+if TYPE_CHECKING:
+    from builder.sources import PmcOptions
 
 #: Exit codes beside 0 and 2 (wrong usage): an error with a sentence, and Ctrl-C.
 FAILED, STOPPED = 1, 130
@@ -23,11 +26,11 @@ FAILED, STOPPED = 1, 130
 _MIN_TOKENS = click.option(
     "--min-tokens", type=click.IntRange(0), default=64, show_default=True, help="Leave out shorter paragraphs."
 )
-_STUDENT = click.option(
-    "--student",
+_TOKENIZER = click.option(
+    "--tokenizer",
     type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
     default=None,
-    help="Folder of a student. [default: the one that ships with this program]",
+    help="Folder with the tokenizer.json that counts tokens. [default: the student's]",
 )
 _LABELS = click.option(
     "--labels",
@@ -63,7 +66,7 @@ def main() -> None:
 
     \b
     Examples:
-      biomed-builder build                                   the sample corpus to ./biomed-enriched
+      biomed-builder build                                   a sample to ./biomed-enriched
       biomed-builder build --source articles/ --output mine  your own articles
       biomed-builder classify "A 54-year-old man presented with chest pain."
     """
@@ -71,32 +74,48 @@ def main() -> None:
 
 @main.command()
 @stage_options("dataset", "the dataset", source="sample", output="biomed-enriched")
-@_STUDENT
+@STUDENT
 @_LABELS
 @_MIN_TOKENS
-def build(run: StageRun, student: Path | None, labels: Path | None, min_tokens: int) -> None:
+@_TOKENIZER
+@pmc_options
+def build(
+    run: StageRun,
+    pmc: PmcOptions,
+    student: Path | None,
+    labels: Path | None,
+    min_tokens: int,
+    tokenizer: Path | None,
+    dry_run: bool,
+) -> None:
     """All stages, from articles to a dataset folder. Stages that are done are not done again.
 
-    With --labels (for the sample: those that ship), the report says how far the student agrees with them.
+    The source 'sample' is 200 articles of PubMed Central where its bucket answers, else 122 of PLOS; 'pmc' is all of
+    PubMed Central's open articles. With --labels (for PLOS: those that ship), the report says how far the student
+    agrees with them.
 
     \b
     Examples:
       biomed-builder build
-      biomed-builder build --source pmc-articles/ --output my-dataset --work my-work --workers 8
+      biomed-builder build --source articles/ --output my-dataset --work my-work --workers 8
+      biomed-builder build --source pmc --ids my-ids.txt --license commercial
     """
     from builder.annotation.labels import PLOS_LABELS
-    from builder.sources import SAMPLE
+    from builder.sources import PLOS
     from builder.student.config import SHIPPED_STUDENT
     from pipelines.build import BuildSettings
     from pipelines.build import build as pipeline
+    from pipelines.ingest import IngestSettings
 
+    source = run.settled_source(pmc)
+    if dry_run:
+        run.show_plan(source, pmc)
+        return
     settings = BuildSettings(
-        source=run.source or SAMPLE,
+        ingest=IngestSettings(source, run.limit, min_tokens, tokenizer, pmc=pmc),
         output=run.output or Path("biomed-enriched"),
         student=student or SHIPPED_STUDENT,
-        labels=labels or (PLOS_LABELS if run.source == SAMPLE else None),
-        limit=run.limit,
-        min_tokens=min_tokens,
+        labels=labels or (PLOS_LABELS if source == PLOS else None),
     )
     run.show_dataset(pipeline(settings, run.work, run.options, run.progress))
 
@@ -105,18 +124,27 @@ def build(run: StageRun, student: Path | None, labels: Path | None, min_tokens: 
 @stage_options("paragraphs", "the paragraph shards", source="sample")
 @_MIN_TOKENS
 @click.option("--shard-articles", type=click.IntRange(0), default=0, help="Mean articles a shard. [default: by size]")
-def ingest(run: StageRun, min_tokens: int, shard_articles: int) -> None:
+@_TOKENIZER
+@pmc_options
+def ingest(
+    run: StageRun, pmc: PmcOptions, min_tokens: int, shard_articles: int, tokenizer: Path | None, dry_run: bool
+) -> None:
     """JATS articles to paragraph shards.
 
     \b
-    Example:
-      biomed-builder ingest --source pmc-articles/ --work work --workers 8
+    Examples:
+      biomed-builder ingest --source articles/ --work work --workers 8
+      biomed-builder ingest --source pmc --license commercial --work work
     """
-    from builder.sources import SAMPLE
+    from pipelines.ingest import IngestSettings
     from pipelines.ingest import ingest as pipeline
 
-    source = run.source or SAMPLE
-    run.show(pipeline(source, run.work, run.options, run.progress, run.limit, min_tokens, shard_articles))
+    source = run.settled_source(pmc)
+    if dry_run:
+        run.show_plan(source, pmc)
+        return
+    settings = IngestSettings(source, run.limit, min_tokens, tokenizer, shard_articles, pmc)
+    run.show(pipeline(settings, run.work, run.options, run.progress))
 
 
 @main.command()
@@ -162,7 +190,7 @@ def train(run: StageRun, epochs: int | None, rank: int | None, seed: int | None)
 
 @main.command()
 @stage_options("predictions", "the predictions")
-@_STUDENT
+@STUDENT
 def propagate(run: StageRun, student: Path | None) -> None:
     """The student over every paragraph.
 
@@ -197,36 +225,8 @@ def assemble(run: StageRun) -> None:
     run.show_dataset(report | {"stages": [asdict(stage) for stage in stages]})
 
 
-@main.command()
-@click.argument("text", nargs=-1)
-@click.option(
-    "--file",
-    "--source",
-    "file",
-    type=click.File("r", encoding="utf-8"),
-    default=None,
-    help="Read from a file: one paragraph a line, or JSON lines with text and perhaps section_title.",
-)
-@_STUDENT
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads to compute with.")
-def classify(text: tuple[str, ...], file: TextIO | None, student: Path | None, threads: int) -> None:
-    """Domain, document type and educational score of text, a JSON line for each paragraph.
-
-    Takes TEXT, or --file, or standard input. Neural heuristics, not medical advice.
-
-    \b
-    Examples:
-      biomed-builder classify "A 54-year-old man presented with chest pain."
-      biomed-builder classify < paragraphs.txt
-      echo '{"text": "We enrolled 40 patients.", "section_title": "Methods"}' | biomed-builder classify
-    """
-    from builder.student.config import SHIPPED_STUDENT
-    from pipelines.classify import classify as pipeline
-    from pipelines.classify import read_lines
-
-    lines: Iterable[str] = text or read_lines(file or sys.stdin)
-    for row in pipeline(lines, student or SHIPPED_STUDENT, threads):
-        click.echo(json.dumps(row))
+for command in (sync, populate, classify):
+    main.add_command(command)
 
 
 if __name__ == "__main__":

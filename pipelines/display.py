@@ -25,7 +25,12 @@ class TerminalProgress:
     @contextmanager
     def stage(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
         """See :class:`builder.stage.Progress`."""
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(show_speed=True),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=self._console, transient=True) as bar:
             task = bar.add_task(name, total=total)
             yield lambda done: bar.update(task, completed=done)
@@ -46,7 +51,8 @@ class LineProgress:
             if done and now - last >= _LINE_EVERY:
                 last = now
                 left = (now - start) * (total - done) / done
-                print(f"{name}: {done / total:.0%}, about {left:.0f} s left", file=sys.stderr, flush=True)
+                rate = done / (now - start)
+                print(f"{name}: {done / total:.0%}, {rate:,.0f}/s, about {left:.0f} s left", file=sys.stderr, flush=True)
 
         yield report
 
@@ -66,6 +72,7 @@ def show_build(report: dict[str, Any], folder: str) -> None:
 def show_dataset(report: dict[str, Any], folder: str, console: Console) -> None:
     """Configs, what was left out, agreement, and how to load the result."""
     console.print(_configs_table(report))
+    console.print(_licenses_line(report["licenses"]), highlight=False)
     if report["left_out"]:
         names = ", ".join(f"{item['config']} ({item['split']})" for item in report["left_out"])
         console.print(f"Left out of the card, because they have no row here: {names}.", highlight=False)
@@ -91,6 +98,15 @@ def _configs_table(report: dict[str, Any]) -> Table:
             f"{config['bytes']:,}",
         )
     return table
+
+
+def _licenses_line(licenses: dict[str, Any]) -> str:
+    by_code: dict[str, int] = {}
+    for row in licenses["articles"]:
+        by_code[row["code"] or "none"] = by_code.get(row["code"] or "none", 0) + row["articles"]
+    line = ", ".join(f"{code} {number:,}" for code, number in by_code.items())
+    conflicts = licenses["conflicts"]["articles"]
+    return f"Articles by licence: {line}; {conflicts:,} with statements that disagree."
 
 
 def _agreement_table(agreed: dict[str, Any]) -> Table:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,9 @@ from builder.executors import ExecutorOptions
 from builder.layout import Work
 from builder.shards import lock_folder
 from builder.stage import Progress, StageReport
+
+if TYPE_CHECKING:
+    from builder.sources import PmcOptions
 
 Command = Callable[..., Any]
 
@@ -33,13 +36,34 @@ class StageRun:
 
     def ingest_first(self) -> None:
         """With ``--source``, make the paragraphs that the stage reads; nothing is done that is done already."""
-        from pipelines.ingest import MIN_TOKENS, ingest
+        from builder.sources import PmcOptions
+        from pipelines.ingest import MIN_TOKENS, IngestSettings, ingest
 
         if self.source is not None:
             min_tokens = self.work.paragraphs.settings().get("min_tokens", MIN_TOKENS)
-            ingest(self.source, self.work, self.options, self.progress, self.limit, min_tokens)
+            settings = IngestSettings(self.settled_source(PmcOptions()), self.limit, min_tokens)
+            ingest(settings, self.work, self.options, self.progress)
         elif self.limit:
             raise click.UsageError("--limit needs --source: what --work holds is taken whole")
+
+    def settled_source(self, pmc: PmcOptions) -> str:
+        """What ``--source`` names; ``sample`` is settled, and said which and why."""
+        from pipelines.sample import settle_sample
+
+        source, sentence = settle_sample(self.source or "sample", self.work, pmc)
+        if sentence:
+            click.echo(sentence, err=True)
+        return source
+
+    def show_plan(self, source: str, pmc: PmcOptions) -> None:
+        """Print what reading a bucket would cost."""
+        from builder.sources import reads_bucket
+        from pipelines.display_sync import show_plan
+        from pipelines.sync import plan
+
+        if not reads_bucket(source):
+            raise click.UsageError("--dry-run is for --source pmc and other buckets: nothing else is fetched")
+        show_plan(plan(source, pmc, self.limit), pmc.concurrency, self.as_json)
 
     def show(self, report: StageReport) -> None:
         """Print what a stage did."""
@@ -82,7 +106,8 @@ def stage_options(
             "--source",
             default=source,
             show_default=source is not None,
-            help="Articles in JATS: a folder, a .zip, .whl, .tar.gz or .tar.xz, a URL of one of these, or 'sample'."
+            help="Articles in JATS: a folder, a .zip, .whl, .tar.gz or .tar.xz, a URL of one of these, 'pmc' (or another "
+            "bucket, s3://…), 'sample', 'pmc-sample' or 'plos'."
             + ("" if source else " Given here, they are ingested first. [default: what --work holds]"),
         ),
         click.option(

@@ -33,10 +33,11 @@ def assert_one_sentence(run: Completed[str], *words: str) -> None:
 
 
 def nothing_half_written(work: Path) -> bool:
-    """Every parquet file under a final name can be read, and has its record."""
+    """Every parquet file under a final name can be read; every record has its file; nothing says that all is done."""
     for path in work.glob("paragraphs/*.parquet"):
         pq.read_metadata(path)
-        if not (path.parent / "_build" / "records" / f"{path.stem}.json").is_file():
+    for record in work.glob("paragraphs/_build/records/*.json"):
+        if not (work / "paragraphs" / f"{record.stem}.parquet").is_file():
             return False
     return not (work / "paragraphs" / "_build" / "manifest.json").exists()
 

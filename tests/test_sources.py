@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 
 from builder.errors import SourceError
 from builder.fetch import SAMPLE_CORPUS
-from builder.sources import Entry, articles_in_order, articles_per_shard, open_source, plan_shards, source_name
+from builder.sources import (
+    Entry,
+    articles_in_order,
+    articles_per_shard,
+    open_source,
+    plan_shards,
+    pmcids_per_shard,
+    source_name,
+)
 from builder.sources.base import MAX_ARTICLE_BYTES
 
 NAMES = [f"PMC{number}.1/PMC{number}.1.xml" for number in (7, 12, 100)]
@@ -212,6 +220,26 @@ def test_an_article_less_leaves_the_shards_before_it_as_they_were(entries: list[
     after = plan_shards([entry for entry in ordered if entry != removed], 8)
     position = next(shard.index for shard in before if removed.name in shard.inputs)
     assert after[:position] == before[:position]
+
+
+@given(entry_lists(), st.integers(1, 64), st.integers(1, 10**8))
+def test_in_ranges_of_pmcids_a_new_article_changes_one_shard_and_renames_none(
+    entries: list[Entry], mean: int, number: int
+) -> None:
+    ordered, _ = articles_in_order(entries)
+    width = pmcids_per_shard(ordered, mean)
+    before = {shard.index: shard for shard in plan_shards(ordered, mean, width)}
+    assert [name for shard in before.values() for name in shard.inputs] == [entry.name for entry in ordered]
+    assert width & (width - 1) == 0
+    assert len(ordered) <= mean * len(before) or width == 1
+    grown, _ = articles_in_order([*ordered, Entry(f"PMC{number}.7.xml", 10, "new")])
+    after = {shard.index: shard for shard in plan_shards(grown, mean, width)}
+    assert {index for index, shard in after.items() if before.get(index) != shard} == {number // width}
+
+
+def test_other_names_than_those_of_pmc_have_no_ranges() -> None:
+    assert pmcids_per_shard([Entry("PMC1.xml", 1, ""), Entry("pone.0000001.xml", 1, "")], 8) == 0
+    assert pmcids_per_shard([], 8) == 0
 
 
 @given(st.integers(0, 10**7))

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from builder.rejects import Reject
 from builder.shards import Shard, digest
 
 #: Files that can hold an article.
@@ -62,6 +63,14 @@ class Source(ABC):
             SourceError: there are none, or the source cannot be read.
         """
 
+    def left_out(self) -> list[Reject]:
+        """Articles that the source had once and has no more, with the reason."""
+        return []
+
+    def listed_on(self) -> str:
+        """The day of the list that the source was taken from, ``YYYY-MM-DD``; empty where there is no such list."""
+        return ""
+
     @abstractmethod
     def read(self, names: Sequence[str]) -> Iterator[SourceArticle]:
         """Read the named files, in the given order. A file above :data:`MAX_ARTICLE_BYTES` comes cut to one byte more."""
@@ -98,14 +107,15 @@ def is_article_name(name: str) -> bool:
     return path.suffix.lower() in ARTICLE_SUFFIXES and not path.name.startswith(".")
 
 
-def _pmc_number_and_version(name: str) -> tuple[int, int] | None:
+def pmc_number_and_version(name: str) -> tuple[int, int] | None:
+    """``(1, 2)`` for ``PMC1.2/PMC1.2.xml``, None for a name that is not PMC's."""
     match = _PMC_NAME.match(PurePosixPath(name).stem)
     return (int(match[1]), int(match[2] or 1)) if match else None
 
 
 def _sort_key(entry: Entry) -> tuple[int, int, int, list[tuple[int, int, str]], str]:
     """PMCID order first, then names with their numbers compared as numbers."""
-    pmc = _pmc_number_and_version(entry.name)
+    pmc = pmc_number_and_version(entry.name)
     if pmc:
         return (0, *pmc, [], entry.name)
     parts = _DIGITS.split(PurePosixPath(entry.name).name)
@@ -117,13 +127,13 @@ def articles_in_order(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry
     ordered = sorted(entries, key=_sort_key)
     newest: dict[int, str] = {}
     for entry in ordered:
-        pmc = _pmc_number_and_version(entry.name)
+        pmc = pmc_number_and_version(entry.name)
         if pmc:
             newest[pmc[0]] = entry.name
     kept: list[Entry] = []
     superseded: list[Entry] = []
     for entry in ordered:
-        pmc = _pmc_number_and_version(entry.name)
+        pmc = pmc_number_and_version(entry.name)
         (superseded if pmc and newest[pmc[0]] != entry.name else kept).append(entry)
     return kept, superseded
 
@@ -134,19 +144,28 @@ def articles_per_shard(articles: int) -> int:
     return min(_MAX_ARTICLES, max(_MIN_ARTICLES, 1 << (wanted.bit_length() - 1)))
 
 
-def plan_shards(entries: Sequence[Entry], mean_articles: int) -> list[Shard]:
-    """Cut ordered entries into shards of ``mean_articles`` on average.
+def pmcids_per_shard(entries: Sequence[Entry], mean_articles: int) -> int:
+    """How many consecutive PMCIDs make a shard of at most ``mean_articles`` on average: a power of two.
 
-    A cut falls where a hash of the article's name says so (content-defined chunking, with half and twice the mean as
-    bounds), so that an article added or removed leaves the shards before it as they are.
+    0 for a source with other names than PMC's.
     """
-    groups: list[list[Entry]] = [[]]
-    for entry in entries:
-        groups[-1].append(entry)
-        size = len(groups[-1])
-        cut = int.from_bytes(hashlib.sha256(entry.name.encode()).digest()[:4], "big") % max(1, mean_articles // 2) == 0
-        if size >= 2 * mean_articles or (size >= mean_articles // 2 and cut):
-            groups.append([])
+    numbers = [found[0] for entry in entries if (found := pmc_number_and_version(entry.name))]
+    if not numbers or len(numbers) < len(entries):
+        return 0
+    width = 1
+    while len(numbers) / len({number // (2 * width) for number in numbers}) <= mean_articles and width <= max(numbers):
+        width *= 2
+    return width
+
+
+def plan_shards(entries: Sequence[Entry], mean_articles: int, ids_per_shard: int = 0) -> list[Shard]:
+    """Cut ordered entries into shards, so that an article that comes, goes or changes changes one shard.
+
+    With ``ids_per_shard``, a shard is a range of so many PMCIDs, its index the number of the range; ranges without an
+    article have no shard. Without, a cut falls where a hash of the article's name says so (content-defined chunking,
+    ``mean_articles`` on average, with half and twice that as bounds); then shards behind a new one are numbered anew.
+    """
+    groups = _ranges(entries, ids_per_shard) if ids_per_shard else dict(enumerate(_chunks(entries, mean_articles)))
     return [
         Shard(
             index=index,
@@ -154,5 +173,24 @@ def plan_shards(entries: Sequence[Entry], mean_articles: int) -> list[Shard]:
             input_digest=digest([(entry.name, entry.digest) for entry in group]),
             weight=sum(entry.size for entry in group),
         )
-        for index, group in enumerate(group for group in groups if group)
+        for index, group in groups.items()
     ]
+
+
+def _ranges(entries: Sequence[Entry], ids_per_shard: int) -> dict[int, list[Entry]]:
+    groups: dict[int, list[Entry]] = {}
+    for entry in entries:
+        number, _ = pmc_number_and_version(entry.name) or (0, 0)
+        groups.setdefault(number // ids_per_shard, []).append(entry)
+    return groups
+
+
+def _chunks(entries: Sequence[Entry], mean_articles: int) -> list[list[Entry]]:
+    groups: list[list[Entry]] = [[]]
+    for entry in entries:
+        groups[-1].append(entry)
+        size = len(groups[-1])
+        cut = int.from_bytes(hashlib.sha256(entry.name.encode()).digest()[:4], "big") % max(1, mean_articles // 2) == 0
+        if size >= 2 * mean_articles or (size >= mean_articles // 2 and cut):
+            groups.append([])
+    return [group for group in groups if group]

@@ -1,0 +1,290 @@
+"""The S3 bucket that holds PubMed Central: anonymous reads, bounded in time, tries and memory.
+
+Layout (https://pmc-oa-opendata.s3.amazonaws.com/README.txt)::
+
+    metadata/PMC10009416.1.json                   what NLM says of an article version
+    PMC10009416.1/PMC10009416.1.xml               the article
+    inventory-reports/pmc-oa-opendata/metadata/   a list of all metadata files, made daily
+
+Throttling (429, 503), other server errors, broken connections and bodies that end too early are tried again by the
+client library with growing pauses; what is left after that is tried again from the start a few times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+from urllib.parse import urlsplit
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+
+from builder.errors import SourceError
+
+PMC: Final = "pmc"
+PMC_BUCKET: Final = "pmc-oa-opendata"
+PMC_REGION: Final = "us-east-1"
+
+#: Tries of one object: each by the library with its own retries, then again from the start after a pause.
+_ATTEMPTS: Final = 3
+_PAUSE_SECONDS: Final = 0.5
+#: Longest time for one request with all of its retries by the library.
+_RETRY_SECONDS: Final = 60
+_REQUEST_SECONDS: Final = 60
+#: Bodies in memory at the same time, all downloads together (bytes).
+_BODY_BYTES: Final = 512 * 2**20
+
+_MD5: Final = re.compile(r"[0-9a-f]{32}")
+_ENDPOINT: Final = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+(?:/[^\s?#]*)?")
+_BUCKET_HOST: Final = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9.-]+)\.s3(?:[.-](?P<region>[a-z0-9-]+))?\.amazonaws\.com")
+
+
+class Gone(Exception):
+    """The bucket has no such object."""
+
+
+class Failed(Exception):
+    """An object could not be read; the message says why."""
+
+
+class Damaged(Failed):
+    """An object could be read, but its content is not what its MD5 says."""
+
+
+@dataclass(frozen=True, slots=True)
+class BucketAddress:
+    """Where a bucket is. ``endpoint`` is empty for Amazon's own, ``prefix`` for the bucket's root."""
+
+    bucket: str = PMC_BUCKET
+    prefix: str = ""
+    endpoint: str = ""
+    region: str = PMC_REGION
+
+    @classmethod
+    def parse(cls, location: str, endpoint: str = "") -> BucketAddress:
+        """``pmc``, ``s3://BUCKET/PREFIX`` or ``https://BUCKET.s3.amazonaws.com/PREFIX``.
+
+        Raises:
+            SourceError: none of these.
+        """
+        if location == PMC:
+            return cls(endpoint=endpoint)
+        parts = urlsplit(location)
+        prefix = parts.path.strip("/")
+        host = _BUCKET_HOST.fullmatch(parts.netloc)
+        if parts.scheme == "s3" and parts.netloc:
+            return cls(parts.netloc, prefix, endpoint)
+        if parts.scheme == "https" and host:
+            return cls(host["bucket"], prefix, endpoint, host["region"] or PMC_REGION)
+        raise SourceError(f"{location} names no bucket: write pmc, s3://BUCKET/PREFIX or https://BUCKET.s3.amazonaws.com/")
+
+    def __str__(self) -> str:
+        name = "/".join(part for part in (f"s3://{self.bucket}", self.prefix) if part)
+        return f"{name} at {self.endpoint}" if self.endpoint else name
+
+
+def is_bucket(location: str) -> bool:
+    """Whether ``location`` names a bucket in PMC's layout rather than files or an archive."""
+    parts = urlsplit(location)
+    return location == PMC or parts.scheme == "s3" or bool(_BUCKET_HOST.fullmatch(parts.netloc))
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A metadata file: of which article version, when it changed, and the ETag by which a change shows."""
+
+    number: int
+    version: int
+    etag: str
+    modified: str
+
+
+def metadata_key(number: int, version: int) -> str:
+    """``metadata/PMC1.2.json``."""
+    return f"metadata/PMC{number}.{version}.json"
+
+
+class Bucket:
+    """Reads objects; keys are relative to the address's prefix."""
+
+    def __init__(self, address: BucketAddress, retry_seconds: float = _RETRY_SECONDS) -> None:
+        self.address = address
+        if address.endpoint and not _ENDPOINT.fullmatch(address.endpoint):
+            raise SourceError(
+                f"--endpoint {address.endpoint[:100]!r} is no address; write http://HOST:PORT or https://HOST"
+            )
+        options: dict[str, str] = {"endpoint": address.endpoint} if address.endpoint else {}
+        try:
+            self._store = S3Store(
+                address.bucket,
+                prefix=address.prefix or None,
+                region=address.region,
+                skip_signature=True,
+                client_options={
+                    "allow_http": address.endpoint.startswith("http://"),
+                    "connect_timeout": "5s",
+                    "timeout": timedelta(seconds=min(_REQUEST_SECONDS, retry_seconds)),
+                },
+                retry_config={"max_retries": 8, "retry_timeout": timedelta(seconds=retry_seconds)},
+                **options,  # type: ignore[arg-type]
+            )
+        except (BaseError, ValueError) as error:
+            raise SourceError(f"cannot use {address}: {_sentence(error)}; check --source and --endpoint") from error
+        self._room = _Room(_BODY_BYTES)
+
+    async def get(self, key: str, limit: int, md5: str = "") -> tuple[bytes, str]:
+        """Content and ETag of an object, cut to one byte above ``limit``.
+
+        ``md5``: what the content's MD5 must be; without it an ETag that is an MD5 is checked.
+
+        Raises:
+            Gone: there is no such object.
+            Failed: it cannot be read.
+            Damaged: its content is not what its MD5 says, each time it is read.
+        """
+        for attempt in range(_ATTEMPTS):
+            try:
+                return await self._get(key, limit, md5)
+            except Failed:
+                if attempt + 1 == _ATTEMPTS:
+                    raise
+                await asyncio.sleep(_PAUSE_SECONDS * 4**attempt)
+        raise AssertionError("unreachable")
+
+    async def _get(self, key: str, limit: int, md5: str) -> tuple[bytes, str]:
+        try:
+            answer = await obstore.get_async(self._store, key)
+            size, etag = answer.meta["size"], (answer.meta["e_tag"] or "").strip('"')
+            if size > limit:
+                return b"\0" * (limit + 1), etag
+            async with self._room.taken(size):
+                data = bytes(await answer.bytes_async())
+        except FileNotFoundError as error:
+            raise Gone(key) from error
+        except (BaseError, OSError) as error:
+            raise Failed(f"{key}: {_sentence(error)}") from error
+        expected = md5 or (etag if _MD5.fullmatch(etag) else "")
+        if expected and hashlib.md5(data, usedforsecurity=False).hexdigest() != expected:
+            raise Damaged(f"{key}: its content does not have the MD5 {expected} that the bucket states")
+        return data, etag
+
+    async def head(self, number: int, version: int) -> Listed | None:
+        """The metadata file of one article version, None if there is none."""
+        key = metadata_key(number, version)
+        try:
+            meta = await obstore.head_async(self._store, key)
+        except FileNotFoundError:
+            return None
+        except (BaseError, OSError) as error:
+            raise Failed(f"{key}: {_sentence(error)}") from error
+        modified = meta["last_modified"].strftime("%Y-%m-%dT%H:%M:%SZ")
+        return Listed(number, version, (meta["e_tag"] or "").strip('"'), modified)
+
+    def silence(self, number: int, version: int, seconds: float) -> str:
+        """Why the bucket is of no use now, empty if it has this article and answers within so many seconds."""
+        try:
+            found = asyncio.run(asyncio.wait_for(self.head(number, version), seconds))
+        except TimeoutError:
+            return f"{self.address} did not answer within {seconds:.0f} seconds"
+        except Failed as error:
+            return f"{self.address} cannot be reached ({str(error).partition(': ')[2]})"
+        return "" if found else f"{self.address} does not have PMC{number}.{version}"
+
+    def read(self, key: str, limit: int) -> bytes:
+        """Content of a small object that must be there.
+
+        Raises:
+            SourceError: it is not, cannot be read, or is larger than ``limit``.
+        """
+        try:
+            data, _ = asyncio.run(self.get(key, limit))
+        except Gone as error:
+            raise SourceError(f"{self.address} has no {key}: is this a bucket in PMC's layout?") from error
+        except Failed as error:
+            raise self.unreachable(error) from error
+        if len(data) > limit:
+            raise SourceError(f"{key} of {self.address} is larger than {limit} bytes: refused")
+        return data
+
+    def folders(self, prefix: str) -> list[str]:
+        """Names of the folders directly below ``prefix``.
+
+        Raises:
+            SourceError: the bucket does not answer.
+        """
+        try:
+            found = obstore.list_with_delimiter(self._store, prefix)
+        except (BaseError, OSError) as error:
+            raise self.unreachable(error) from error
+        return [path.rstrip("/").rpartition("/")[2] for path in found["common_prefixes"]]
+
+    def download(self, key: str, md5: str, out: object) -> None:
+        """Copy an object of any size into an open file.
+
+        Raises:
+            SourceError: it cannot be read, or does not have this MD5.
+        """
+        checksum = hashlib.md5(usedforsecurity=False)
+        try:
+            for chunk in obstore.get(self._store, key).stream(min_chunk_size=1 << 20):
+                checksum.update(chunk)
+                out.write(chunk)  # type: ignore[attr-defined]
+        except (BaseError, OSError) as error:
+            raise self.unreachable(error) from error
+        if checksum.hexdigest() != md5.lower():
+            raise SourceError(f"{key} of {self.address} does not have the MD5 that its manifest states; run again")
+
+    def unreachable(self, error: BaseException) -> SourceError:
+        """The sentence for a bucket that does not answer as it should."""
+        return SourceError(
+            f"cannot read {self.address}: {_sentence(error)}. Check the network, --source and --endpoint, and run again; "
+            f"what was fetched is kept."
+        )
+
+
+class _Room:
+    """Lets bodies be read only while all of them together fit; a larger one is read alone."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = self._free = capacity
+        self._changed: asyncio.Condition | None = None
+
+    def taken(self, size: int) -> _Taken:
+        return _Taken(self, min(size, self._capacity))
+
+    async def take(self, size: int) -> None:
+        if self._free >= size:  # nobody waits in the usual case, and no lock is needed: there is one thread
+            self._free -= size
+            return
+        self._changed = self._changed or asyncio.Condition()
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._free >= size)
+            self._free -= size
+
+    async def give(self, size: int) -> None:
+        self._free += size
+        if self._changed is not None:
+            async with self._changed:
+                self._changed.notify_all()
+
+
+class _Taken:
+    def __init__(self, room: _Room, size: int) -> None:
+        self._room, self._size = room, size
+
+    async def __aenter__(self) -> None:
+        await self._room.take(self._size)
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._room.give(self._size)
+
+
+def _sentence(error: BaseException) -> str:
+    """What went wrong, out of an error of the library: its last part, without addresses and debugging text."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rpartition(" - ")[2].partition(": <")[0].rstrip(" :")
