@@ -184,6 +184,13 @@ def test_every_article_is_a_row_or_a_counted_reject(built: Built) -> None:
     assert sum(row["detail"].endswith("tokens") for row in short) == 12
 
 
+def test_no_character_is_unexplained(built: Built) -> None:
+    counts = dict(built.report["characters"])
+    total, unexplained = counts.pop("characters"), counts.pop("characters unexplained")
+    assert total == sum(counts.values()) > 10_000
+    assert unexplained == 0
+
+
 def test_the_card_counts_what_the_files_hold(built: Built) -> None:
     card = (built.output / "README.md").read_text()
     base = sum(pq.read_metadata(path).num_rows for path in (built.output / "data").glob("commercial-*.parquet"))

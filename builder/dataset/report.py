@@ -73,13 +73,15 @@ def describe(output: Path, work: Work) -> dict[str, Any]:
     records = dataset_folder(output).records()
     configs = count_configs(records)
     facts = card_facts(output, work, records)
+    ingested = work.paragraphs.manifest()["counts"]
     report = {
         "configs": [config_row(config) for config in configs if config.splits],
         "left_out": [{"config": name, "split": split} for name, split in missing_splits(configs)],
         "articles_by_license": dict(facts["licenses"]),
         "licenses": facts["license_decisions"],
         "unknown_license": facts["unknown_license"],
-        "rejected": work.paragraphs.manifest()["counts"].get("rejected", {}),
+        "rejected": ingested.get("rejected", {}),
+        "characters": {name: count for name, count in ingested.items() if name.startswith("characters")},
         "agreement": facts["agreement"],
     }
     write_json(output / REPORT, report)

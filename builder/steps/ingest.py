@@ -81,8 +81,7 @@ class ExtractParagraphs(PipelineStep):
         if article.metadata.is_retracted:
             yield Reject(name, "", RETRACTED, article.metadata.article_title[:200])
             return
-        for reason, characters in sorted(article.dropped.items()):
-            yield Count(f"characters left out: {reason}", characters)
+        yield from _accounts(article)
         tokens = count_tokens([paragraph.text for paragraph in article.paragraphs], self.tokenizer)
         kept = []
         for index, (paragraph, length) in enumerate(zip(article.paragraphs, tokens, strict=True)):
@@ -95,6 +94,16 @@ class ExtractParagraphs(PipelineStep):
             yield _batch(name, article, kept)
         else:
             yield Reject(name, "", NO_LONG_PARAGRAPH, f"{len(article.paragraphs)} shorter paragraphs")
+
+
+def _accounts(article: Article) -> Iterator[Count]:
+    """Where every character of the article went, white space aside; what no rule explains is to be 0."""
+    kept = sum(paragraph.source_characters for paragraph in article.paragraphs)
+    yield Count("characters", article.characters)
+    yield Count("characters in paragraphs", kept)
+    for reason, characters in sorted(article.dropped.items()):
+        yield Count(f"characters left out: {reason}", characters)
+    yield Count("characters unexplained", article.characters - kept - sum(article.dropped.values()))
 
 
 def _batch(name: str, article: Article, kept: Sequence[tuple[int, Paragraph, int]]) -> pa.RecordBatch:

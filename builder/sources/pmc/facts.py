@@ -5,7 +5,6 @@ Fields: https://pmc-oa-opendata.s3.amazonaws.com/README.txt
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -56,7 +55,8 @@ class Facts:
 
     def digest(self) -> str:
         """Changes when something changes that rows are made from; a new image beside the article does not."""
-        return hashlib.sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()[:16]
+        flags = (self.is_pmc_openaccess, self.is_manuscript, self.is_historical_ocr, self.is_retracted)
+        return f"{self.xml_md5} {self.pmid} {self.doi} {self.license_code} {flags}"
 
 
 def xml_name(number: int, version: int) -> str:

@@ -48,7 +48,6 @@ _FACTS: Final = (
     "number, version, pmid, doi, license_code, is_pmc_openaccess, is_manuscript, is_historical_ocr, is_retracted, "
     "has_xml, xml_md5"
 )
-_FLAGS: Final = frozenset({"is_pmc_openaccess", "is_manuscript", "is_historical_ocr", "is_retracted", "has_xml"})
 #: What a pack must lose before it is written anew without the articles that are no longer wanted in it.
 _REWRITE_BELOW: Final = 0.5
 
@@ -240,10 +239,9 @@ _HELD: Final = f"{_FACTS}, etag, modified, pack, bytes"
 
 
 def _held(row: Sequence[Any]) -> Held:
-    fields: dict[str, Any] = dict(zip(_FACTS.split(", "), row, strict=False))
-    fields.update({name: bool(fields[name]) for name in _FLAGS})
-    facts = Facts(**fields)
-    return Held(facts, *row[11:])
+    # the columns of _FACTS in the order of the fields of Facts; SQLite has no booleans
+    values: list[Any] = [*row[:5], *map(bool, row[5:10]), row[10]]
+    return Held(Facts(*values), *row[11:])
 
 
 @contextmanager

@@ -30,7 +30,7 @@ class PmcSource(Source):
                 if self.selection.refusal(facts) == "" and self.selection.covers(
                     facts.number, facts.version, held.modified
                 ):
-                    found.append(Entry(facts.xml_key, held.bytes, f"{facts.xml_md5}-{facts.digest()}"))
+                    found.append(Entry(facts.xml_key, held.bytes, facts.digest()))
         if not found:
             raise SourceError(f"the mirror {self.location} holds no article of this selection; widen it, or run sync")
         return found
