@@ -203,8 +203,12 @@ class StageFolder:
         if not before:
             write_json(self.bookkeeping / "settings.json", dict(settings))
             return
-        now = json.loads(json.dumps(settings))
-        different = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+        self.refuse_other(settings, before.keys() | settings.keys())
+
+    def refuse_other(self, settings: Settings, keys: Iterable[str]) -> None:
+        """Raise :class:`SettingsMismatch` if the folder was made with other settings under these keys."""
+        before, now = self.settings(), json.loads(json.dumps(settings))
+        different = sorted(key for key in keys if before and before.get(key) != now.get(key))
         if different:
             changes = "; ".join(f"{key} was {before.get(key)!r} and is now {now.get(key)!r}" for key in different)
             raise SettingsMismatch(

@@ -79,6 +79,7 @@ def ingest(settings: IngestSettings, work: Work, options: ExecutorOptions, progr
     source, limit, pmc = settings.source, settings.limit, settings.pmc
     if settings.tokenizer is not None:
         load_tokenizer(settings.tokenizer)
+    work.paragraphs.refuse_other(settings.as_json(), settings.as_json())  # before anything is fetched
     if reads_bucket(source):
         sync(source, pmc, progress, limit)
     opened = open_source(source, pmc)

@@ -40,6 +40,7 @@ _TEMPORARY = ("rows", "texts")
 _ARTICLES = "articles.arrow"
 #: What the wanted files were before they were filled; where that happens in place, nothing else tells.
 _INPUTS = "inputs.json"
+_KEYS = "keys.json"
 
 
 def populate(
@@ -76,7 +77,15 @@ def populate(
     with _removed_if_refused(target), lock_folder(target / BOOKKEEPING), output_errors(target):
         run = _Run(dataset.resolve(), target, source, splits, rule, progress, pmc or PmcOptions())
         with Workers(workers) as pool:
-            return run.run(pool)
+            try:
+                return run.run(pool)
+            except _OtherArticles:
+                run.begin_again()
+                return run.run(pool)
+
+
+class _OtherArticles(Exception):
+    """A dataset was filled in place to the end, and the source has other articles now."""
 
 
 @contextmanager
@@ -107,23 +116,40 @@ class _Run:
         pmc: PmcOptions,
     ) -> None:
         self.target, self.progress, self.location, self.pmc = target, progress, source, pmc
+        self.root, self.splits, self.rule = root, splits, rule
         self.folder = StageFolder(target, target / BOOKKEEPING)
-        self.in_place = root == target
-        chosen = {
+        self.in_place, self.is_again = root == target, False
+        self.chosen: Settings = {
             "version": __version__,
             "dataset": str(root),
             "source": source_name(source, pmc.endpoint),
             "splits": sorted(splits),
         }
-        if self.in_place and self.folder.manifest_path.is_file() and not _same(self.folder.settings(), chosen, rule):
+        if self._is_complete and not _same(self.folder.settings(), self.chosen, rule):
             self._forget()
-        self.plan = plan_dataset(root, splits, rule, _earlier(self.folder) if self.in_place else {})
+        self._plan()
+
+    @property
+    def _is_complete(self) -> bool:
+        """Whether a run in place has come to its end here."""
+        return self.in_place and self.folder.manifest_path.is_file()
+
+    def _plan(self) -> None:
+        self.plan = plan_dataset(self.root, self.splits, self.rule, _earlier(self.folder) if self.in_place else {})
         self.buckets = bucket_count(sum(file.nulls for file in self.plan.wanted))
-        self.settings: Settings = chosen | {"rule": self.plan.rule.value}
+        self.settings: Settings = {**self.chosen, "rule": self.plan.rule.value}
         self.digest = digest(self.settings)
+
+    def begin_again(self) -> None:
+        """Take the dataset as an earlier run left it for the one to fill."""
+        self._forget()
+        self._plan()
+        self.is_again = True
 
     def run(self, pool: Workers) -> dict[str, Any]:
         self.folder.prepare(self.settings)
+        if not self.plan.wanted:
+            return self._finish([])  # nothing wants text, so nothing need be opened
         wanted = functools.partial(self._wanted_keys, pool)
         source = open_for(self.location, self.plan.rule, wanted, self.pmc, self.progress)
         entries, superseded = articles_in_order(source.entries())
@@ -134,6 +160,8 @@ class _Run:
             for index, file in enumerate(self.plan.wanted)
         ]
         if not all(map(self._is_filled, shards)):
+            if self._is_complete:
+                raise _OtherArticles
             self.folder.manifest_path.unlink(missing_ok=True)
             write_json(self.folder.bookkeeping / _INPUTS, [asdict(file) for file in self.plan.wanted])
             rows = self._collect_rows(pool)
@@ -162,7 +190,13 @@ class _Run:
         return self._stage("rows", shards, pool, lambda folder: CollectRows(self.plan, self.buckets, folder, self.digest))
 
     def _wanted_keys(self, pool: Workers) -> dict[str, int | None]:
-        """What names the articles of the rows without text, with the highest version that a row has of each."""
+        """What names the articles of the rows without text, with the highest version that a row has of each.
+
+        Kept, since a dataset that was filled in place no longer tells.
+        """
+        kept = self.folder.bookkeeping / _KEYS
+        if kept.is_file():
+            return dict(json.loads(kept.read_text(encoding="utf-8")))
         keys: dict[str, int | None] = {}
         for path in self._collect_rows(pool):
             reader = pa.ipc.open_file(pa.memory_map(str(path)))
@@ -170,6 +204,7 @@ class _Run:
                 batch = pa.Table.from_batches([reader.get_batch(number)]).select(["key", "version"])
                 for row in batch.group_by("key").aggregate([("version", "max")]).to_pylist():
                     keys[row["key"]] = max(row["version_max"] or 0, keys.get(row["key"]) or 0) or None
+        write_json(kept, keys)
         return keys
 
     def _extract(self, source: Any, state: str, rows: Sequence[Path], pool: Workers) -> list[Path]:
@@ -187,7 +222,7 @@ class _Run:
         )  # fmt: skip
         folder = StageFolder(self.folder.bookkeeping / "texts")
         records = [record for shard in shards if (record := folder.read_record(shard)) is not None]
-        if not any(record.rows for record in records):
+        if not self.is_again and not any(record.rows for record in records):
             wanted = sum(file.nulls for file in self.plan.wanted)
             raise EmptyResult(
                 f"{self.location} holds none of the articles of the {wanted} rows without text in {self.plan.root}; "

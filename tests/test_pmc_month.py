@@ -51,7 +51,7 @@ class Month:
     def happen(self, day: str) -> None:
         """One of each, not every day: a new article (high number, mostly), a change, a version, a removal, a retraction."""
         number = self.choose.choice(sorted(self.there))
-        event = self.choose.randrange(6)
+        event = self.choose.randrange(7)
         if event in (0, 1):
             self.add(self.choose.choice([LAST + int(day[-2:]), self.choose.randrange(FIRST, LAST)]), day)
         elif event == 2:
@@ -60,6 +60,8 @@ class Month:
             self.add(number, day, self.there[number] + 1)
         elif event == 4:
             self.bucket.remove(number, self.there.pop(number))
+        elif event == 5:
+            self.bucket.put(number, self.there.pop(number), day=day, pmid="damaged")
         else:
             self.bucket.put(number, self.there[number], day=day, is_retracted=True)
             del self.there[number]

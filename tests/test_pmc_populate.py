@@ -45,7 +45,11 @@ def test_rows_get_the_text_of_their_own_version(tmp_path: Path, monkeypatch: pyt
             *("populate", tmp_path / "dataset", "--source", "pmc", "--output", tmp_path / "filled"),
             *("--endpoint", endpoint, "--mirror", tmp_path / "another", "--json", "--workers", 1),
         )
+        again = ("populate", tmp_path / "dataset", "--source", "pmc", "--in-place", "--endpoint", endpoint, "--json")
+        in_place = [run_builder(*again, "--mirror", tmp_path / "another", "--workers", 1) for _ in range(2)]
     assert run.returncode == 0, run.stderr
+    assert [one.returncode for one in in_place] == [0, 0], in_place[-1].stderr
+    assert in_place[0].stdout == in_place[1].stdout
     counts = json.loads(run.stdout)["splits"]["noncommercial"]
     assert counts["missed"] == {"not_in_source": 1, "text_differs": 1}
     rows = pq.read_table(tmp_path / "filled" / "data").to_pylist()
@@ -73,3 +77,13 @@ def test_rows_of_the_authors_release_need_a_mirror(tmp_path: Path) -> None:
         run = run_builder(*command)
     assert run.returncode == 0, run.stderr
     assert pq.read_table(tmp_path / "filled" / "data")["text"].to_pylist() == [CASE.format(age=60)]
+
+
+def test_a_dataset_that_lacks_nothing_needs_no_bucket(tmp_path: Path) -> None:
+    (tmp_path / "full" / "data").mkdir(parents=True)
+    table = pa.table({"id": ["PMC1.1_p0"], "text": ["A text."]})
+    pq.write_table(table, tmp_path / "full" / "data" / "commercial-00000-of-00001.parquet")
+    command = ("populate", tmp_path / "full", "--source", "pmc", "--output", tmp_path / "filled")
+    run = run_builder(*command, "--endpoint", "http://127.0.0.1:9", "--json", "--strict")
+    assert run.returncode == 0, run.stderr
+    assert pq.read_table(tmp_path / "filled" / "data")["text"].to_pylist() == ["A text."]

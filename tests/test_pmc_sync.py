@@ -98,7 +98,7 @@ def test_only_what_is_new_or_changed_is_fetched(bucket: PmcBucket, proxy: Proxy,
 
 
 def test_what_left_the_bucket_is_a_tombstone_and_its_text_goes(bucket: PmcBucket, tmp_path: Path) -> None:
-    fill(bucket, *range(1, 7))
+    fill(bucket, *range(1, 21))
     bucket.publish("2026-01-02")
     sync_now(bucket, tmp_path / "mirror")
     bucket.remove(1)
@@ -112,10 +112,10 @@ def test_what_left_the_bucket_is_a_tombstone_and_its_text_goes(bucket: PmcBucket
         "retracted": 1,
         "no licence that allows redistribution": 2,
     }
-    assert names(tmp_path / "mirror") == ["PMC5.1/PMC5.1.xml", "PMC6.1/PMC6.1.xml"]
+    assert names(tmp_path / "mirror") == [f"PMC{number}.1/PMC{number}.1.xml" for number in range(5, 21)]
     packed = b"".join(path.read_bytes() for path in (tmp_path / "mirror" / "packs").iterdir())
     assert b"PMC5.1.xml" in packed
-    assert b"PMC2.1.xml" not in packed
+    assert not any(f"PMC{number}.1.xml".encode() in packed for number in range(1, 5))
 
     bucket.put(2, is_retracted=False)
     bucket.publish("2026-01-04")
@@ -173,14 +173,20 @@ def test_selections(bucket: PmcBucket, tmp_path: Path) -> None:
     assert taken("b", license="commercial", include=frozenset({"manuscripts", "ocr"})) == [1, 3, 4, 5]
     assert taken("c", since="2026-01-15") == [5]
     assert taken("d", ids={5: 0, 1: 1, 9: 0}) == [1, 5]
-    assert sync_now(bucket, tmp_path / "e", limit=2).held >= 2
-    assert names(tmp_path / "e")[:2] == ["PMC1.1/PMC1.1.xml", "PMC2.1/PMC2.1.xml"]
+    assert sync_now(bucket, tmp_path / "e", limit=2).held == 2
+    assert names(tmp_path / "e") == ["PMC1.1/PMC1.1.xml", "PMC2.1/PMC2.1.xml"]
+    assert sync_now(bucket, tmp_path / "f", Selection(include=frozenset({"ocr"})), limit=3).held == 3
 
 
 def test_ids_find_the_newest_version_or_the_one_that_is_named(bucket: PmcBucket, proxy: Proxy, tmp_path: Path) -> None:
     fill(bucket, 1, 10)
     bucket.put(1, 2, xml=xml_of(1, age=51))
     bucket.put(1, 4, xml=xml_of(1, age=54))
+    bucket.put(11, 3, xml=xml_of(11))
+    assert sync_now(bucket, tmp_path / "c", Selection(ids={11: 0, 99: 0})).not_taken == {
+        "named by --ids, not in the bucket": 1
+    }
+    assert names(tmp_path / "c") == ["PMC11.3/PMC11.3.xml"]
     assert sync_now(bucket, tmp_path / "a", Selection(ids={1: 0}), through=proxy).xml_fetched == 1
     assert names(tmp_path / "a") == ["PMC1.4/PMC1.4.xml"]
     assert proxy.fetched("inventory-reports") == 0
@@ -214,28 +220,154 @@ def test_what_is_damaged_in_the_bucket_is_counted_and_the_rest_kept(
     assert report.not_taken == {"damaged in the bucket": 2, "listed, but no longer there": 1}
     source = PmcSource(str(tmp_path), Selection())
     assert [entry.name for entry in source.entries()] == ["PMC1.1/PMC1.1.xml"]
-    assert {(reject.source_file, reject.reason) for reject in source.left_out()} == {
-        ("PMC2.1/PMC2.1.xml", "damaged in the bucket"),
-        ("PMC4.1/PMC4.1.xml", "damaged in the bucket"),
-    }
+    damaged = "left the bucket's open articles: damaged in the bucket"
+    assert [(reject.source_file, reject.reason) for reject in source.left_out()] == [
+        ("PMC2.1/PMC2.1.xml", damaged),
+        ("PMC4.1/PMC4.1.xml", damaged),
+    ]
     proxy.rule = lambda method, key, before: ""
-    assert sync_now(bucket, tmp_path, through=proxy).xml_fetched == 2
+    bucket.put(4, xml=xml_of(4))
+    assert sync_now(bucket, tmp_path, through=proxy).xml_fetched == 3
+    assert source.left_out() == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"license_code": "CC BY-NC", "xml_url": f"s3://pmc-oa-opendata/PMC1.1/PMC1.1.xml?md5={'0' * 32}"},
+        {"is_retracted": "yes"},
+        {"pmid": 0},
+    ],
+)
+def test_an_article_whose_new_state_cannot_be_used_does_not_stay_in_its_old_one(
+    change: dict[str, Any], bucket: PmcBucket, tmp_path: Path
+) -> None:
+    fill(bucket, 1, 2)
+    bucket.publish("2026-01-02")
+    sync_now(bucket, tmp_path)
+    bucket.put(1, **change)
+    bucket.publish("2026-01-03")
+    assert sync_now(bucket, tmp_path).tombstones == {"damaged in the bucket": 1}
+    assert names(tmp_path) == ["PMC2.1/PMC2.1.xml"]
+    bucket.remove(1)
+    bucket.publish("2026-01-04")
+    sync_now(bucket, tmp_path)
+    assert PmcSource(str(tmp_path), Selection()).left_out() == []
+
+
+def test_an_article_that_loses_what_a_selection_asks_for_is_counted_too(bucket: PmcBucket, tmp_path: Path) -> None:
+    fill(bucket, 1, 2)
+    bucket.publish("2026-01-02")
+    commercial = Selection(license="commercial")
+    sync_now(bucket, tmp_path, commercial)
+    bucket.put(1, license_code="CC BY-NC")
+    bucket.publish("2026-01-03")
+    assert sync_now(bucket, tmp_path, commercial).tombstones == {"licence is not commercial": 1}
+    assert len(PmcSource(str(tmp_path), commercial).left_out()) == 1
+    assert sync_now(bucket, tmp_path).xml_fetched == 1
+    assert len(names(tmp_path)) == 2
+
+
+def test_a_version_that_left_does_not_stay_because_the_older_one_is_not_selected(bucket: PmcBucket, tmp_path: Path) -> None:
+    fill(bucket, 2, day="2026-02-01")
+    bucket.put(1, 1, xml=xml_of(1), day="2026-01-01")
+    bucket.put(1, 2, xml=xml_of(1, age=52), day="2026-02-01")
+    bucket.publish("2026-02-02")
+    late = Selection(since="2026-01-15")
+    sync_now(bucket, tmp_path, late)
+    assert len(names(tmp_path, late)) == 2
+    bucket.remove(1, 2)
+    bucket.publish("2026-02-03")
+    sync_now(bucket, tmp_path, late)
+    assert names(tmp_path, late) == ["PMC2.1/PMC2.1.xml"]
+
+
+def test_a_look_at_some_articles_takes_nothing_from_the_others(bucket: PmcBucket, tmp_path: Path) -> None:
+    fill(bucket, 1, 2)
+    bucket.put(1, 2, xml=xml_of(1, age=52))
+    bucket.publish("2026-01-02")
+    sync_now(bucket, tmp_path)
+    bucket.remove(1, 1)
+    report = sync_now(bucket, tmp_path, Selection(ids={1: 1}))
+    assert (report.tombstones, report.not_taken) == ({}, {"named by --ids, not in the bucket": 1})
+    assert names(tmp_path) == ["PMC1.2/PMC1.2.xml", "PMC2.1/PMC2.1.xml"]
+    fill(bucket, 3, day="2026-01-05")
+    assert sync_now(bucket, tmp_path, Selection(ids={3: 0})).xml_fetched == 1
+    assert sync_now(bucket, tmp_path).tombstones == {}, "the inventory is older than the article"
+    assert len(names(tmp_path)) == 3
+
+
+def test_an_inventory_of_nothing_removes_nothing(
+    bucket: PmcBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(bucket, *range(1, 13))
+    bucket.publish("2026-01-02")
+    sync_now(bucket, tmp_path)
+    metadata, bucket.metadata = bucket.metadata, {}
+    bucket.publish("2026-01-03")
+    with pytest.raises(SourceError, match="names none of the articles"):
+        sync_now(bucket, tmp_path)
+    monkeypatch.setattr("builder.sources.pmc.syncing._SMALL_MIRROR", 10)
+    bucket.metadata = dict(list(metadata.items())[:6])
+    bucket.publish("2026-01-04")
+    with pytest.raises(SourceError, match="lacks 6 of the 12 articles"):
+        sync_now(bucket, tmp_path)
+    assert len(names(tmp_path)) == 12
+
+
+def test_a_server_that_has_nothing_of_what_it_lists_is_not_believed(
+    bucket: PmcBucket, proxy: Proxy, tmp_path: Path
+) -> None:
+    fill(bucket, *range(1, 31))
+    bucket.publish("2026-01-02")
+    sync_now(bucket, tmp_path, through=proxy)
+    for number in range(1, 31):
+        bucket.put(number, title="changed")
+    bucket.publish("2026-01-03")
+    proxy.rule = lambda method, key, before: "404" if key.startswith("metadata/") else ""
+    with pytest.raises(SourceError, match="in a row could not be read"):
+        sync_now(bucket, tmp_path, through=proxy)
+    assert len(names(tmp_path)) >= 20
+
+
+def test_a_pack_that_cannot_be_read_is_fetched_anew(bucket: PmcBucket, tmp_path: Path) -> None:
+    fill(bucket, 1, 2, 3)
+    bucket.publish("2026-01-02")
+    sync_now(bucket, tmp_path)
+    (pack,) = (tmp_path / "packs").iterdir()
+    pack.write_bytes(pack.read_bytes()[:100])
+    with pytest.raises(SourceError, match="delete that file"):
+        list(PmcSource(str(tmp_path), Selection()).read(["PMC1.1/PMC1.1.xml"]))
+    bucket.remove(3)
+    bucket.publish("2026-01-03")
+    sync_now(bucket, tmp_path)
+    sync_now(bucket, tmp_path)
+    assert len(list(PmcSource(str(tmp_path), Selection()).read(names(tmp_path)))) == 2
+
+
+def test_small_packs_are_joined(bucket: PmcBucket, tmp_path: Path) -> None:
+    for number in range(1, 15):
+        fill(bucket, number)
+        bucket.publish(f"2026-01-{number:02d}")
+        sync_now(bucket, tmp_path)
+    assert len(list((tmp_path / "packs").iterdir())) <= 9
+    for one in PmcSource(str(tmp_path), Selection()).read(names(tmp_path)):
+        assert one.data == xml_of(int(one.name.partition(".")[0][3:])).encode()
 
 
 def test_a_server_that_goes_down_ends_the_sync_and_the_next_one_goes_on(
     bucket: PmcBucket, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("builder.sources.pmc.syncing._PAGE", 8)
-    monkeypatch.setattr("builder.sources.pmc.syncing._FAILURES_IN_A_ROW", 4)
+    monkeypatch.setattr("builder.sources.pmc.syncing._FAILURES_IN_A_ROW", 8)
     monkeypatch.setattr("builder.sources.pmc.bucket._PAUSE_SECONDS", 0.0)
     fill(bucket, *range(1, 31))
     bucket.publish("2026-01-02")
     address = BucketAddress(bucket.name, endpoint=proxy.address)
-    proxy.rule = lambda method, key, before: "403" if proxy.fetched("PMC") > 14 and not key.startswith("inv") else ""
+    proxy.rule = lambda method, key, before: "500" if proxy.fetched("PMC") > 14 and not key.startswith("inv") else ""
     with pytest.raises(SourceError, match="in a row could not be read"):
-        sync(Bucket(address), tmp_path, Selection(), Quiet(), concurrency=4)
+        sync(Bucket(address, retry_seconds=0.1), tmp_path, Selection(), Quiet(), concurrency=4)
     held = len(names(tmp_path))
-    assert held >= 8
+    assert held >= 10
     proxy.rule = lambda method, key, before: ""
     report = sync(Bucket(address), tmp_path, Selection(), Quiet())
     assert report.xml_fetched == 30 - held
@@ -245,7 +377,7 @@ def test_a_server_that_goes_down_ends_the_sync_and_the_next_one_goes_on(
 def test_a_few_failures_leave_the_rest_and_a_non_zero_exit(bucket: PmcBucket, proxy: Proxy, tmp_path: Path) -> None:
     fill(bucket, 1, 2, 3)
     bucket.publish("2026-01-02")
-    proxy.rule = lambda method, key, before: "403" if key == "PMC2.1/PMC2.1.xml" else ""
+    proxy.rule = lambda method, key, before: "400" if key == "PMC2.1/PMC2.1.xml" else ""
     run = run_builder("sync", "--source", f"s3://{bucket.name}", "--endpoint", proxy.address, "--mirror", tmp_path)
     assert run.returncode == 1
     assert "1 articles could not be read" in run.stderr
@@ -255,7 +387,7 @@ def test_a_few_failures_leave_the_rest_and_a_non_zero_exit(bucket: PmcBucket, pr
 
 
 def _sync_in_small_pages(bucket: str, endpoint: str, mirror: Path) -> None:
-    syncing._PAGE = 5  # type: ignore[misc]
+    syncing.PACK_ARTICLES = 5  # type: ignore[misc]
     sync(Bucket(BucketAddress(bucket, endpoint=endpoint)), mirror, Selection(), Quiet(), concurrency=2)
 
 
@@ -336,6 +468,7 @@ def test_the_plan_says_what_a_sync_then_does(bucket: PmcBucket, tmp_path: Path) 
     fill(bucket, 9, 10, is_retracted=True)
     bucket.publish("2026-01-02")
     store = Bucket(BucketAddress(bucket.name, endpoint=bucket.endpoint))
+    assert plan_sync(store, tmp_path, Selection(), limit=4).requests == 5 + 4
     plan = plan_sync(store, tmp_path, Selection())
     assert (plan.listed, plan.to_look_at, plan.sampled, plan.wanted_share) == (10, 10, 10, 0.8)
     assert plan.hours(1) == pytest.approx(2 * plan.hours(2)) != 0
@@ -343,6 +476,7 @@ def test_the_plan_says_what_a_sync_then_does(bucket: PmcBucket, tmp_path: Path) 
     assert plan.requests == report.metadata_fetched + report.xml_fetched
     assert plan.bytes == report.xml_bytes
     assert plan_sync(store, tmp_path, Selection()).to_look_at == 0
+    assert plan_sync(store, tmp_path / "other", Selection(license="commercial")).to_look_at == 10
     run = run_builder(
         *("ingest", "--source", f"s3://{bucket.name}", "--endpoint", bucket.endpoint, "--mirror", tmp_path),
         *("--dry-run", "--json", "--work", tmp_path / "work"),

@@ -45,9 +45,14 @@ _NEED_OBJECT: Final = (
     *("ref", "refs", "ref.", "refs.", "reference", "references", "citation", "citations", "note", "notes"),
     *("footnote", "footnotes", "in", "by", "of", "from", "see", "to", "with"),
 )
+#: One character more than the longest of them, to see where it begins.
+_LONGEST: Final = max(map(len, _NEED_OBJECT)) + 1
 _NEEDS_OBJECT: Final = re.compile(rf"\b(?:{'|'.join(map(re.escape, _NEED_OBJECT))})$")
 #: Characters before a mark that decide how it goes: longer lead-ins in brackets are prose.
 _WINDOW: Final = 80
+_OPENING: Final = frozenset("[(")
+_CLOSING: Final = frozenset("])")
+_PUNCTUATION: Final = frozenset(".,;:")
 #: Brackets around a mark, one in the other, that are looked at. In print there are two.
 _MAX_BRACKETS: Final = 8
 
@@ -55,9 +60,12 @@ _MAX_BRACKETS: Final = 8
 def is_citation_mark(text: str) -> bool:
     """Whether the text of a reference to the bibliography is a number rather than names or a year."""
     text = text.strip()
-    if len(text) < 4 and text.isdecimal():
-        return True
-    return _NUMERIC.fullmatch(text) is not None and _YEAR.search(text) is None
+    return is_short_number(text) or (_NUMERIC.fullmatch(text) is not None and _YEAR.search(text) is None)
+
+
+def is_short_number(text: str) -> bool:
+    """Whether the text is a number too short for a year, as most references are."""
+    return len(text) < 4 and text.isdecimal()
 
 
 def is_footnote_mark(text: str) -> bool:
@@ -91,7 +99,7 @@ def remove_marks(text: str) -> str:
     for piece in pieces:
         marked, _, right = piece.partition(CLOSE)
         kept, left = _without_mark(left, marked, right)
-        if kept.endswith(("[", "(")):
+        if kept[-1:] in _OPENING:
             # The bracket may close after the next mark, and hold nothing but marks.
             left = kept[-_WINDOW:] + left
             kept = kept[:-_WINDOW]
@@ -102,7 +110,7 @@ def remove_marks(text: str) -> str:
 def _without_mark(left: str, marked: str, right: str) -> tuple[str, str]:
     """What is left of the texts before and after a mark when it goes."""
     before, after = _strip_brackets(left, right)
-    words = before[-_WINDOW:].rstrip().lower()
+    words = before.rstrip()[-_LONGEST:].lower()
     if words.endswith(_NEED_OBJECT) and _NEEDS_OBJECT.search(words):
         return left + marked, right
     return _close_gap(before, after)
@@ -111,12 +119,13 @@ def _without_mark(left: str, marked: str, right: str) -> tuple[str, str]:
 def _strip_brackets(left: str, right: str) -> tuple[str, str]:
     """The texts around a mark without the brackets that hold nothing else; brackets may be nested, ``(e.g. [1])``."""
     for _ in range(_MAX_BRACKETS):
-        window = left[-_WINDOW:]
-        opening = max(window.rfind("["), window.rfind("("))
-        rest = _REST.match(right) if opening >= 0 else None
-        if rest is None or not _is_lead(window[opening + 1 :]):
+        rest = _REST.match(right)
+        if rest is None:
             break
-        left, right = left[: len(left) - len(window) + opening], right[rest.end() :]
+        opening = max(left.rfind("[", -_WINDOW), left.rfind("(", -_WINDOW))
+        if opening < 0 or not _is_lead(left[opening + 1 :]):
+            break
+        left, right = left[:opening], right[rest.end() :]
     return left, right
 
 
@@ -132,11 +141,11 @@ def _close_gap(left: str, right: str) -> tuple[str, str]:
     """
     before, left, after = left, left.rstrip(), right.lstrip()
     end, start = left[-1:], after[:1]
-    if end and end in "[(":
+    if end in _OPENING:
         return left, after.lstrip(",; ")
-    if start and start in "])":
+    if start in _CLOSING:
         return left.rstrip(",; "), after
-    if end and end in ".,;:" and start == end:
+    if start == end and end in _PUNCTUATION:
         return left[:-1], after
     if not (start.isalnum() or right[:1].isspace()):
         return left, after

@@ -104,29 +104,36 @@ class Collector:
 
     def subscript(self, element: etree._Element) -> None:
         """``sub``: glued, with ``_`` after a digit."""
-        after_digit = bool(self.pieces) and self.pieces[-1][-1].isdigit()
         content = self._content(element)
-        if after_digit and content[:1].isalnum():
+        if content[:1].isalnum() and self.pieces and self.pieces[-1][-1].isdigit():
             self._add_prefixed("_", content)
         else:
             self._add(content)
 
     def superscript(self, element: etree._Element) -> None:
         """``sup``: a citation mark, glued, or with ``^`` before it."""
-        after_mark = bool(self.pieces) and self.pieces[-1].rstrip()[-1:] == citations.CLOSE
         content = self._content(element)
         stripped = content.strip()
-        if citations.is_marks_only(content) or (after_mark and _SEPARATORS.fullmatch(stripped)):
+        if stripped.isdecimal():
+            self._add_prefixed("^", content)
+        elif citations.is_marks_only(content) or (_SEPARATORS.fullmatch(stripped) and self._is_after_mark()):
             self._add(citations.mark(content))
         elif not stripped or stripped in _ORDINALS or _SYMBOLS.fullmatch(stripped) or _PUNCTUATION.fullmatch(stripped):
             self._add(content)
         else:
             self._add_prefixed("^", content)
 
+    def _is_after_mark(self) -> bool:
+        return bool(self.pieces) and self.pieces[-1].rstrip()[-1:] == citations.CLOSE
+
     def cross_reference(self, element: etree._Element) -> None:
         """``xref``: a citation or footnote mark, else its text."""
         content = self._content(element)
-        is_mark = _IS_MARK.get(element.get("ref-type", ""))
+        kind = element.get("ref-type")
+        if kind == "bibr" and citations.is_short_number(content):
+            self.pieces.append(citations.OPEN + content + citations.CLOSE)
+            return
+        is_mark = _IS_MARK.get(kind)
         # A superscript inside the reference has brought its own prefix.
         if is_mark is not None and is_mark(content.strip().removeprefix("^")):
             self.added -= content.count("^")
@@ -211,7 +218,7 @@ class Collector:
 
 
 #: Whether the text of a reference of this type is a mere mark.
-_IS_MARK: Final = {
+_IS_MARK: Final[dict[str | None, Callable[[str], bool]]] = {
     "bibr": citations.is_citation_mark,
     "fn": citations.is_footnote_mark,
     "table-fn": citations.is_footnote_mark,

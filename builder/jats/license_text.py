@@ -134,9 +134,10 @@ def restriction_of_prose(prose: str) -> str | None:
     return license_name(*forbidden) if any(forbidden) else None
 
 
-def links_in(prose: str) -> list[str]:
+@_remember
+def links_in(prose: str) -> tuple[str, ...]:
     """Links to creativecommons.org that stand in running text."""
-    return _URL_IN_TEXT.findall(prose)
+    return tuple(_URL_IN_TEXT.findall(prose))
 
 
 @_remember

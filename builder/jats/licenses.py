@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from typing import Final
 
@@ -138,10 +139,12 @@ def read_license(article_meta: etree._Element | None, facts: Mapping[str, object
         # Author manuscripts quote licences that are not theirs; someone else must say that they are open.
         if not trusted and _is_manuscript(article_meta, pairs, facts):
             own = [_Signal(signal.code, signal.source, grants=False) for signal in own]
-    return _strictest(vouched + own)
+    return _strictest((*vouched, *own))
 
 
-def _strictest(signals: Sequence[_Signal]) -> License:
+# The same few statements recur in most articles.
+@lru_cache(maxsize=256)
+def _strictest(signals: tuple[_Signal, ...]) -> License:
     named = {signal.code for signal in signals if signal.grants}
     if not named:
         return License(None, None, _UNKNOWN, None, ())
@@ -207,7 +210,7 @@ def _is_manuscript(article_meta: etree._Element, pairs: Mapping[str, str], facts
     return (
         facts.get("is_manuscript") is True
         or pairs.get("pmc-prop-manuscript") == "yes"
-        or article_meta.find("article-id[@pub-id-type='manuscript']") is not None
+        or any(number.get("pub-id-type") == "manuscript" for number in article_meta.iterchildren("article-id"))
     )
 
 

@@ -27,6 +27,15 @@ MAX_BYTES: Final = 256 * 2**20
 #: have about 60,000 a megabyte.
 MAX_NODES: Final = 6_000_000
 
+_PARSER: Final = etree.XMLParser(
+    resolve_entities=False,
+    no_network=True,
+    load_dtd=False,
+    huge_tree=True,
+    recover=False,
+    remove_comments=True,
+    remove_pis=True,
+)
 #: Encodings in which markup is plain ASCII, so that a declaration of entities cannot hide from :func:`_check_bytes`.
 _ENCODINGS: Final = re.compile(rb"utf-?8|us-ascii|ascii|iso-8859-\d+|latin-?1|windows-125\d|cp125\d", re.IGNORECASE)
 _DECLARED_ENCODING: Final = re.compile(rb"<\?xml[^>]*?\bencoding\s*=\s*[\"']([^\"'>]*)[\"']")
@@ -75,17 +84,8 @@ def _check_bytes(data: bytes) -> None:
 
 
 def _parse(data: bytes) -> etree._Element:
-    parser = etree.XMLParser(
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        huge_tree=True,
-        recover=False,
-        remove_comments=True,
-        remove_pis=True,
-    )
     try:
-        return etree.fromstring(data, parser)
+        return etree.fromstring(data, _PARSER)
     except etree.XMLSyntaxError as error:
         if "depth" in (error.msg or ""):
             raise too_deep() from error

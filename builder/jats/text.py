@@ -40,7 +40,10 @@ _JOINER: Final = "\u034f"
 
 #: White space inside a line that is neither a blank nor a tab.
 _ODD_BLANK: Final = re.compile(r"[^\S \t]")
-_FREQUENT_WHITE: Final = "\n\u00a0\u2009\u202f"
+_XML_WHITE: Final = "\n\t\r"
+#: All that Python takes for white space and a file can contain, blanks aside.
+_WHITE: Final = _XML_WHITE + "\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+_WHITE_AND_MARKS: Final = _WHITE + citations.OPEN + citations.CLOSE
 
 
 class OwnText(NamedTuple):
@@ -61,18 +64,17 @@ def own_text(element: etree._Element, dropped: Counter[str], *, keep_lines: bool
         text, added, blocks = "".join(collector.pieces), collector.added, collector.blocks
     else:
         text, added, blocks = element.text or "", 0, []
-    if not keep_lines and _is_plain(text):
-        characters = len(text) - text.count(" ")
-        text = " ".join(text.split()) if "  " in text else text.strip(" ")
-    else:
-        text = _remove_glyphless(text, dropped)
+    if not _is_plain(text):
+        visible = _GLYPHLESS.sub("", text)
+        dropped[DropReason.INVISIBLE] += len(text) - len(visible)
+        text = visible
+    characters = count_characters(text)
+    if citations.OPEN in text:
+        in_marks = characters - text.count(citations.OPEN) - text.count(citations.CLOSE)
+        text = citations.remove_marks(text)
         characters = count_characters(text)
-        if citations.OPEN in text:
-            in_marks = characters - text.count(citations.OPEN) - text.count(citations.CLOSE)
-            text = citations.remove_marks(text)
-            characters = count_characters(text)
-            dropped[DropReason.CITATION] += in_marks - characters
-        text = _keep_lines(text) if keep_lines else _collapse(text)
+        dropped[DropReason.CITATION] += in_marks - characters
+    text = _keep_lines(text) if keep_lines else _squeeze(text)
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
     return OwnText(text, characters - added, blocks)
@@ -93,28 +95,22 @@ def legacy_text(element: etree._Element) -> str:
     return " ".join(" ".join(map(str, element.itertext())).split())
 
 
-def _remove_glyphless(text: str, dropped: Counter[str]) -> str:
-    if text.isascii() and "\x7f" not in text:
-        return text
-    visible = _GLYPHLESS.sub("", text)
-    dropped[DropReason.INVISIBLE] += len(text) - len(visible)
-    return visible
-
-
 def _is_plain(text: str) -> bool:
-    """Whether there are neither marks, nor characters without a glyph, nor white space but blanks."""
+    """Whether every character has a glyph, is white space, or begins or ends a mark."""
     if text.isascii():
-        return not ("\n" in text or citations.OPEN in text or "\t" in text or "\r" in text or "\x7f" in text)
+        return "\x7f" not in text
+    for character in _WHITE_AND_MARKS:
+        text = text.replace(character, " ")
     return text.isprintable() and _JOINER not in text
 
 
-def _collapse(text: str) -> str:
-    # Splitting is slow, and few texts have other white space than this.
-    for white in _FREQUENT_WHITE:
+def _squeeze(text: str) -> str:
+    """One blank for any white space; to split the text and join its words would be slower."""
+    for white in _XML_WHITE if text.isascii() else _WHITE:
         text = text.replace(white, " ")
-    if text.isprintable() and "  " not in text:
-        return text.strip(" ")
-    return " ".join(text.split())
+    while "  " in text:
+        text = text.replace("  ", " ")
+    return text.strip(" ")
 
 
 def _keep_lines(text: str) -> str:

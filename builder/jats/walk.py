@@ -8,7 +8,7 @@ are units or containers of their own, and the rest is the paragraph's text (:mod
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from lxml import etree
@@ -109,37 +109,35 @@ class _Walk:
                 body_path = "" if name == "body" and index == 0 else None
             else:
                 body_path = _body_path(parent.body_path, name, index)
-            if parent.blocks is not None and element not in parent.blocks:
-                self._push_blocks(element, replace(parent, path=path, body_path=body_path, totals={}))
+            language, depth, blocks = parent.language, parent.depth, parent.blocks
+            if blocks is not None and element not in blocks:
+                here = _Entered(path, body_path, parent.zone, parent.section_path, language, depth, {}, blocks)
+                self._push_blocks(element, here)
                 continue
-            is_unit = name in _UNITS or (name == "disp-quote" and _is_text_only(element))
-            zone = parent.zone if is_unit or parent.zone == "sub-article" else _ZONES.get(name, parent.zone)
-            language = _language(element) or parent.language
-            here = _Entered(path, body_path, zone, parent.section_path, language, parent.depth + 1, {})
-            if is_unit:
-                self._add_unit(element, here)
+            language = _language(element) or language
+            if name in _UNITS or (name == "disp-quote" and _is_text_only(element)):
+                nested = self._add_unit(element, path, body_path, language, parent)
+                if nested:
+                    section_path, blocks = parent.section_path, frozenset(nested)
+                    here = _Entered(path, body_path, parent.zone, section_path, language, depth + 1, {}, blocks)
+                    self._push_blocks(element, here)
             else:
-                self._enter(element, here)
+                zone = parent.zone if parent.zone == "sub-article" else _ZONES.get(name, parent.zone)
+                self._enter(element, _Entered(path, body_path, zone, parent.section_path, language, depth + 1, {}))
 
-    def _add_unit(self, element: etree._Element, here: _Entered) -> None:
+    def _add_unit(
+        self, element: etree._Element, path: str, body_path: str | None, language: str | None, parent: _Entered
+    ) -> list[etree._Element]:
+        """Add the text of a unit, and give back the blocks inside that are no part of it."""
         text, characters, blocks = own_text(element, self.dropped, keep_lines=_UNITS.get(element.tag, False))
         if text[:1].isalnum() or any(map(str.isalnum, text)):
+            section_path = list(parent.section_path)
             self.paragraphs.append(
-                Paragraph(
-                    here.path,
-                    here.body_path or None,
-                    here.zone,
-                    list(here.section_path),
-                    text,
-                    here.language,
-                    characters,
-                )
+                Paragraph(path, body_path or None, parent.zone, section_path, text, language, characters)
             )
         else:
             self.dropped[DropReason.EMPTY] += characters
-        if blocks:
-            here.blocks = frozenset(blocks)
-            self._push_blocks(element, here)
+        return blocks
 
     def _push_blocks(self, element: etree._Element, here: _Entered) -> None:
         """Put the children of a paragraph, or of an inline element, that are or hold blocks on the stack."""
@@ -190,9 +188,10 @@ class _Walk:
         outside = count_characters("".join(loose))
         if outside:
             dropped[DropReason.OUTSIDE_PARAGRAPH] += outside
-        heading = _heading(element, headings.get("title"), headings.get("label"))
-        if heading:
-            here.section_path = (*here.section_path, heading)
+        if headings or element.tag == "boxed-text":
+            heading = _heading(element, headings.get("title"), headings.get("label"))
+            if heading:
+                here.section_path = (*here.section_path, heading)
 
 
 def _root_path(article: etree._Element) -> str:

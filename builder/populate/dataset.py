@@ -99,7 +99,8 @@ def _look(root: Path, name: str, split: str, splits: Sequence[str], earlier: Map
 def _rule(root: Path, names: Sequence[str], forced: Rule | None) -> Rule:
     """The rule that fits all wanted files, whose columns are checked."""
     columns = {name: set(open_data(root / name).schema().names) for name in names}
-    rule = forced or (Rule.EXACT if any(_HASH in found for found in columns.values()) else Rule.LEGACY)
+    is_exact = not columns or any(_HASH in found for found in columns.values())
+    rule = forced or (Rule.EXACT if is_exact else Rule.LEGACY)
     for name, found in columns.items():
         filled_schema(open_data(root / name))
         lacking = [column for column in COLUMNS[rule] if column not in found]

@@ -32,9 +32,10 @@ def open_for(location: str, rule: Rule, wanted: WantedKeys, pmc: PmcOptions, pro
     """
     if not reads_bucket(location):
         return open_source(location)
-    folder = pmc.mirror_folder(location)
     if rule is Rule.LEGACY:
+        folder = pmc.mirror_folder(location)
         return PmcSource(str(folder), _everything(_numbers_of_pmids(folder, wanted())))
+    folder = pmc.mirror_folder(location, "populate")
     found = ((_PMCID.fullmatch(key), version) for key, version in wanted().items())
     selection = _everything({int(match[1]): version or 0 for match, version in found if match})
     if not selection.ids:

@@ -41,10 +41,11 @@ class PmcOptions:
         """The bucket that ``location`` names."""
         return BucketAddress.parse(PMC if location == PMC_SAMPLE else location, self.endpoint)
 
-    def mirror_folder(self, location: str) -> Path:
-        """Where what was fetched is kept."""
+    def mirror_folder(self, location: str, purpose: str = "") -> Path:
+        """Where what was fetched is kept. In the cache, pinned versions lie apart from the newest ones, by ``purpose``."""
         name = hashlib.sha256(str(self.address(location)).encode()).hexdigest()[:16]
-        return self.mirror or cache_folder() / "pmc" / name
+        suffix = "sample" if location == PMC_SAMPLE else purpose
+        return self.mirror or cache_folder() / "pmc" / "-".join(filter(None, (name, suffix)))
 
     def selected(self, location: str) -> Selection:
         """Which articles: what the options say, or the pinned ones."""
@@ -91,6 +92,8 @@ def open_source(location: str, pmc: PmcOptions | None = None) -> Source:
     if reads_bucket(location):
         pmc = pmc or PmcOptions()
         return PmcSource(str(pmc.mirror_folder(location)), pmc.selected(location))
+    if location == SAMPLE:
+        raise SourceError(f"'{SAMPLE}' stands for one of two sources here; write '{PMC_SAMPLE}' or '{PLOS}'")
     if location == PLOS:
         return ZipSource(str(fetch_wheel(SAMPLE_CORPUS)))
     path = fetch_url(location) if location.startswith(("http://", "https://")) else Path(location)

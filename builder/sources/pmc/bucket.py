@@ -15,13 +15,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+from collections import deque
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import IO, Final
 from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 
 from builder.errors import SourceError
@@ -53,7 +54,7 @@ class Failed(Exception):
 
 
 class Damaged(Failed):
-    """An object could be read, but its content is not what its MD5 says."""
+    """An object is there but of no use: forbidden, too large, or not what its MD5 says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,8 @@ class BucketAddress:
         if location == PMC:
             return cls(endpoint=endpoint)
         parts = urlsplit(location)
+        if "@" in parts.netloc:
+            raise SourceError("a bucket is read without keys: leave out what stands before the @")
         prefix = parts.path.strip("/")
         host = _BUCKET_HOST.fullmatch(parts.netloc)
         if parts.scheme == "s3" and parts.netloc:
@@ -91,7 +94,8 @@ class BucketAddress:
 def is_bucket(location: str) -> bool:
     """Whether ``location`` names a bucket in PMC's layout rather than files or an archive."""
     parts = urlsplit(location)
-    return location == PMC or parts.scheme == "s3" or bool(_BUCKET_HOST.fullmatch(parts.netloc))
+    is_folder = "." not in parts.path.rpartition("/")[2]
+    return location == PMC or parts.scheme == "s3" or (is_folder and bool(_BUCKET_HOST.fullmatch(parts.netloc)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,15 +141,15 @@ class Bucket:
             raise SourceError(f"cannot use {address}: {_sentence(error)}; check --source and --endpoint") from error
         self._room = _Room(_BODY_BYTES)
 
-    async def get(self, key: str, limit: int, md5: str = "") -> tuple[bytes, str]:
-        """Content and ETag of an object, cut to one byte above ``limit``.
+    async def get(self, key: str, limit: int, md5: str = "") -> bytes:
+        """Content of an object. The room that it takes is the caller's to :meth:`give_back`.
 
         ``md5``: what the content's MD5 must be; without it an ETag that is an MD5 is checked.
 
         Raises:
             Gone: there is no such object.
             Failed: it cannot be read.
-            Damaged: its content is not what its MD5 says, each time it is read.
+            Damaged: it is larger than ``limit``, may not be read, or its content is never what its MD5 says.
         """
         for attempt in range(_ATTEMPTS):
             try:
@@ -156,22 +160,33 @@ class Bucket:
                 await asyncio.sleep(_PAUSE_SECONDS * 4**attempt)
         raise AssertionError("unreachable")
 
-    async def _get(self, key: str, limit: int, md5: str) -> tuple[bytes, str]:
+    async def _get(self, key: str, limit: int, md5: str) -> bytes:
+        room = 0
         try:
             answer = await obstore.get_async(self._store, key)
             size, etag = answer.meta["size"], (answer.meta["e_tag"] or "").strip('"')
             if size > limit:
-                return b"\0" * (limit + 1), etag
-            async with self._room.taken(size):
-                data = bytes(await answer.bytes_async())
-        except FileNotFoundError as error:
-            raise Gone(key) from error
+                raise Damaged(f"{key}: {size} bytes, more than {limit}")
+            await self._room.take(size)
+            room = size
+            data = bytes(await answer.bytes_async())
+            self._check(key, data, md5 or (etag if _MD5.fullmatch(etag) else ""))
         except (BaseError, OSError) as error:
-            raise Failed(f"{key}: {_sentence(error)}") from error
-        expected = md5 or (etag if _MD5.fullmatch(etag) else "")
-        if expected and hashlib.md5(data, usedforsecurity=False).hexdigest() != expected:
-            raise Damaged(f"{key}: its content does not have the MD5 {expected} that the bucket states")
-        return data, etag
+            self._room.give(room)
+            raise _meaning(error, key) from error
+        except BaseException:
+            self._room.give(room)
+            raise
+        return data
+
+    def give_back(self, size: int) -> None:
+        """Say that a body of so many bytes is no longer in memory."""
+        self._room.give(size)
+
+    @staticmethod
+    def _check(key: str, data: bytes, md5: str) -> None:
+        if md5 and hashlib.md5(data, usedforsecurity=False).hexdigest() != md5:
+            raise Damaged(f"{key}: its content does not have the MD5 {md5} that the bucket states")
 
     async def head(self, number: int, version: int) -> Listed | None:
         """The metadata file of one article version, None if there is none."""
@@ -181,7 +196,7 @@ class Bucket:
         except FileNotFoundError:
             return None
         except (BaseError, OSError) as error:
-            raise Failed(f"{key}: {_sentence(error)}") from error
+            raise _meaning(error, key) from error
         modified = meta["last_modified"].strftime("%Y-%m-%dT%H:%M:%SZ")
         return Listed(number, version, (meta["e_tag"] or "").strip('"'), modified)
 
@@ -202,13 +217,12 @@ class Bucket:
             SourceError: it is not, cannot be read, or is larger than ``limit``.
         """
         try:
-            data, _ = asyncio.run(self.get(key, limit))
+            data = asyncio.run(self.get(key, limit))
         except Gone as error:
             raise SourceError(f"{self.address} has no {key}: is this a bucket in PMC's layout?") from error
         except Failed as error:
             raise self.unreachable(error) from error
-        if len(data) > limit:
-            raise SourceError(f"{key} of {self.address} is larger than {limit} bytes: refused")
+        self.give_back(len(data))
         return data
 
     def folders(self, prefix: str) -> list[str]:
@@ -223,7 +237,7 @@ class Bucket:
             raise self.unreachable(error) from error
         return [path.rstrip("/").rpartition("/")[2] for path in found["common_prefixes"]]
 
-    def download(self, key: str, md5: str, out: object) -> None:
+    def download(self, key: str, md5: str, out: IO[bytes]) -> None:
         """Copy an object of any size into an open file.
 
         Raises:
@@ -233,8 +247,8 @@ class Bucket:
         try:
             for chunk in obstore.get(self._store, key).stream(min_chunk_size=1 << 20):
                 checksum.update(chunk)
-                out.write(chunk)  # type: ignore[attr-defined]
-        except (BaseError, OSError) as error:
+                out.write(chunk)
+        except (BaseError, FileNotFoundError) as error:  # other OSErrors are of writing
             raise self.unreachable(error) from error
         if checksum.hexdigest() != md5.lower():
             raise SourceError(f"{key} of {self.address} does not have the MD5 that its manifest states; run again")
@@ -248,40 +262,37 @@ class Bucket:
 
 
 class _Room:
-    """Lets bodies be read only while all of them together fit; a larger one is read alone."""
+    """Lets bodies be read only while all of them together fit, in the order of asking; a larger one is read alone."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = self._free = capacity
-        self._changed: asyncio.Condition | None = None
-
-    def taken(self, size: int) -> _Taken:
-        return _Taken(self, min(size, self._capacity))
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def take(self, size: int) -> None:
-        if self._free >= size:  # nobody waits in the usual case, and no lock is needed: there is one thread
+        size = min(size, self._capacity)
+        if not self._waiting and self._free >= size:
             self._free -= size
             return
-        self._changed = self._changed or asyncio.Condition()
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._free >= size)
-            self._free -= size
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, turn))
+        await turn
 
-    async def give(self, size: int) -> None:
-        self._free += size
-        if self._changed is not None:
-            async with self._changed:
-                self._changed.notify_all()
+    def give(self, size: int) -> None:
+        self._free += min(size, self._capacity)
+        while self._waiting and self._free >= self._waiting[0][0]:
+            wanted, turn = self._waiting.popleft()
+            if not turn.done():  # else its task was cancelled
+                self._free -= wanted
+                turn.set_result(None)
 
 
-class _Taken:
-    def __init__(self, room: _Room, size: int) -> None:
-        self._room, self._size = room, size
-
-    async def __aenter__(self) -> None:
-        await self._room.take(self._size)
-
-    async def __aexit__(self, *exception: object) -> None:
-        await self._room.give(self._size)
+def _meaning(error: Exception, key: str) -> Gone | Failed:
+    """What an error of the library means here."""
+    if isinstance(error, FileNotFoundError):
+        return Gone(key)
+    if isinstance(error, PermissionDeniedError | UnauthenticatedError):
+        return Damaged(f"{key}: {_sentence(error)}")
+    return Failed(f"{key}: {_sentence(error)}")
 
 
 def _sentence(error: BaseException) -> str:

@@ -13,6 +13,7 @@ import re
 import tempfile
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,7 +53,7 @@ def newest_inventory(bucket: Bucket) -> Inventory:
     key = f"{_REPORTS}/{max(days)}/manifest.json"
     try:
         return _read_manifest(max(days), json.loads(bucket.read(key, _MAX_MANIFEST_BYTES)))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError, RecursionError) as error:
         raise SourceError(f"{key} of {bucket.address} is not an inventory manifest: {error!r}") from error
 
 
@@ -68,22 +69,30 @@ def _read_manifest(name: str, manifest: dict[str, Any]) -> Inventory:
     return Inventory(name, created.strftime("%Y-%m-%d"), files, columns)
 
 
-def inventory_rows(bucket: Bucket, inventory: Inventory, scratch: Path) -> Iterator[Listed]:
+@contextmanager
+def inventory_rows(bucket: Bucket, inventory: Inventory, scratch: Path) -> Iterator[Iterator[Listed]]:
     """Every metadata file of the report, in the report's order; other keys are passed over.
 
-    Each CSV is copied to ``scratch`` and checked before its first line is believed.
+    All CSVs are copied to ``scratch`` and checked before the first line of the first is believed.
 
     Raises:
         SourceError: a file is gone, damaged, or not such a CSV.
     """
-    for key, md5 in inventory.files:
-        with tempfile.TemporaryFile(dir=scratch) as copy:
+    with ExitStack() as stack:
+        copies = []
+        for key, md5 in inventory.files:
+            copy = stack.enter_context(tempfile.TemporaryFile(dir=scratch))
             bucket.download(key, md5, copy)
             copy.seek(0)
-            try:
-                yield from _rows(copy, inventory.columns)
-            except (OSError, EOFError, zlib.error, csv.Error, IndexError, ValueError) as error:
-                raise SourceError(f"{key} of {bucket.address} is not an inventory file: {error}") from error
+            copies.append((key, copy))
+        yield (row for key, copy in copies for row in _checked(key, copy, bucket, inventory.columns))
+
+
+def _checked(key: str, copy: IO[bytes], bucket: Bucket, columns: tuple[str, ...]) -> Iterator[Listed]:
+    try:
+        yield from _rows(copy, columns)
+    except (OSError, EOFError, zlib.error, csv.Error, IndexError, ValueError) as error:
+        raise SourceError(f"{key} of {bucket.address} is not an inventory file: {error}") from error
 
 
 def _rows(stream: IO[bytes], columns: tuple[str, ...]) -> Iterator[Listed]:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import uuid
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Final
 
 from builder.atomic import PART_MARK, fsync
 from builder.errors import SourceError
+
+#: Articles of a pack; a killed run fetches at most so many again.
+PACK_ARTICLES: Final = 1024
+#: Deflate's fastest: packing must keep up with the network.
+PACK_LEVEL: Final = 1
+_UNREADABLE: Final = (OSError, KeyError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 def pack_path(folder: Path, number: int) -> Path:
@@ -28,7 +36,7 @@ class PackWriter:
         self._temporary = self._path.with_name(f"{self._path.name}{PART_MARK}{uuid.uuid4().hex[:12]}")
 
     def __enter__(self) -> PackWriter:
-        self._zip = zipfile.ZipFile(self._temporary, "w", zipfile.ZIP_DEFLATED)
+        self._zip = zipfile.ZipFile(self._temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=PACK_LEVEL)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -44,7 +52,7 @@ class PackWriter:
     def add(self, name: str, data: bytes) -> None:
         """Add an article's XML under the article's name."""
         # a ZipInfo of its own leaves out the time of day
-        self._zip.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
+        self._zip.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED, compresslevel=PACK_LEVEL)
         self.articles += 1
 
 
@@ -71,15 +79,11 @@ class _Packs:
         """
         try:
             return self._pack(number).read(name)
-        except (OSError, KeyError, zipfile.BadZipFile) as error:
+        except _UNREADABLE as error:
             raise SourceError(
                 f"cannot read {name} from {pack_path(self._folder, number)}: {error}. If another sync has just rewritten "
                 f"it, run again; else delete that file, and sync fetches its articles anew."
             ) from error
-
-    def count(self, number: int) -> int:
-        """How many articles the pack has, wanted or not."""
-        return len(self._pack(number).namelist())
 
     def _pack(self, number: int) -> zipfile.ZipFile:
         pack = self._open.pop(number, None)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from builder.shards import lock_folder
-from builder.sources.base import MAX_FACTS_BYTES
+from builder.shards import lock_folder, output_errors
+from builder.sources.base import MAX_ARTICLE_BYTES, MAX_FACTS_BYTES
 from builder.sources.pmc.bucket import Bucket, Failed, Gone, Listed, metadata_key
 from builder.sources.pmc.facts import BadFacts, read_facts
+from builder.sources.pmc.fetching import OPEN, standing
+from builder.sources.pmc.listing import update_listing
 from builder.sources.pmc.mirror import Mirror
+from builder.sources.pmc.packs import PACK_LEVEL
 from builder.sources.pmc.selection import Selection
-from builder.sources.pmc.syncing import CONCURRENCY, list_articles
+from builder.sources.pmc.syncing import CONCURRENCY
 
 _SAMPLE: Final = 200
 _PAGE: Final = 10_000
@@ -34,6 +39,7 @@ class SyncPlan:
     mean_xml_bytes: float
     seconds_metadata: float
     seconds_xml: float
+    seconds_packing: float
 
     @property
     def requests(self) -> int:
@@ -46,39 +52,50 @@ class SyncPlan:
         return round(self.to_look_at * self.wanted_share * self.mean_xml_bytes)
 
     def hours(self, concurrency: int) -> float:
-        """Time at so many requests at once, if the bucket keeps answering as it did for the sample."""
-        seconds = self.seconds_metadata + self.wanted_share * self.seconds_xml
-        return self.to_look_at * seconds / concurrency / 3600
+        """Time at so many requests at once, if the bucket keeps answering as it did for the sample.
+
+        Articles are packed one after the other while others are fetched: whatever takes longer counts.
+        """
+        fetching = (self.seconds_metadata + self.wanted_share * self.seconds_xml) / concurrency
+        return self.to_look_at * max(fetching, self.wanted_share * self.seconds_packing) / 3600
 
 
 def plan_sync(
     bucket: Bucket, folder: Path, selection: Selection, limit: int = 0, concurrency: int = CONCURRENCY
 ) -> SyncPlan:
-    """Estimate a sync of the mirror ``folder``; the listing is read, no article is kept.
+    """Estimate a sync of the mirror ``folder``. The listing is read and kept; of the sample nothing is.
 
     Raises:
         SourceError: the bucket does not answer.
     """
-    with lock_folder(folder):
-        mirror = Mirror(folder, str(bucket.address))
-        try:
-            list_articles(bucket, mirror, selection, concurrency)
-            sample, to_look_at = sample_of(_open_articles(mirror, selection), _SAMPLE, seed=1)
-            listing, listed = mirror.meta("listing") or "", mirror.listed()
-        finally:
-            mirror.close()
+    with lock_folder(folder), output_errors(folder), Mirror(folder, str(bucket.address)) as mirror:
+        update_listing(bucket, mirror, selection, concurrency)
+        sample, to_look_at = sample_of(_open_articles(mirror, selection), _SAMPLE, seed=1)
+        listing, listed = mirror.meta("listing") or "", mirror.listed()
     looked = asyncio.run(_look_at(bucket, selection, sample, concurrency))
-    sizes = [size for _, size, _ in looked if size]
+    sizes = [one.xml_bytes for one in looked if one.xml_bytes]
+    share = len(sizes) / max(1, len(looked))
     return SyncPlan(
         listing=listing,
         listed=listed,
-        to_look_at=min(to_look_at, limit) if limit else to_look_at,
+        to_look_at=min(to_look_at, math.ceil(limit / share)) if limit and share else to_look_at,
         sampled=len(looked),
-        wanted_share=len(sizes) / max(1, len(looked)),
+        wanted_share=share,
         mean_xml_bytes=_mean(sizes),
-        seconds_metadata=_mean([seconds for seconds, _, _ in looked]),
-        seconds_xml=_mean([seconds for _, size, seconds in looked if size]),
+        seconds_metadata=_mean([one.seconds_metadata for one in looked]),
+        seconds_xml=_mean([one.seconds_xml for one in looked if one.xml_bytes]),
+        seconds_packing=_mean([one.seconds_packing for one in looked if one.xml_bytes]),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What one article of the sample cost."""
+
+    seconds_metadata: float
+    xml_bytes: int = 0
+    seconds_xml: float = 0.0
+    seconds_packing: float = 0.0
 
 
 def _open_articles(mirror: Mirror, selection: Selection) -> Iterator[Listed]:
@@ -87,33 +104,36 @@ def _open_articles(mirror: Mirror, selection: Selection) -> Iterator[Listed]:
         last = page[-1].number
         held = mirror.articles([listed.number for listed in page])
         for listed in page:
-            before = held.get(listed.number)
-            same = before is not None and (before.etag, before.facts.version) == (listed.etag, listed.version)
-            if not same and selection.covers(listed.number, listed.version, listed.modified):
+            if standing(selection, listed, held.get(listed.number)) == OPEN:
                 yield listed
 
 
-async def _look_at(
-    bucket: Bucket, selection: Selection, sample: Sequence[Listed], concurrency: int
-) -> list[tuple[float, int, float]]:
-    """For each article: seconds for its metadata, size of its XML if it is wanted, seconds for the XML."""
+async def _look_at(bucket: Bucket, selection: Selection, sample: Sequence[Listed], concurrency: int) -> list[_Looked]:
     slots = asyncio.Semaphore(concurrency)
 
-    async def one(listed: Listed) -> tuple[float, int, float] | None:
+    async def one(listed: Listed) -> _Looked | None:
         async with slots:
-            start = time.monotonic()
             try:
-                data, _ = await bucket.get(metadata_key(listed.number, listed.version), MAX_FACTS_BYTES)
-                middle = time.monotonic()
-                facts = read_facts(data, listed.number, listed.version)
-                if selection.refusal(facts):
-                    return middle - start, 0, 0.0
-                xml, _ = await bucket.get(facts.xml_key, MAX_FACTS_BYTES)
+                return await _look_at_one(bucket, selection, listed)
             except (Gone, Failed, BadFacts):
                 return None
-            return middle - start, len(xml), time.monotonic() - middle
 
     return [found for found in await asyncio.gather(*map(one, sample)) if found is not None]
+
+
+async def _look_at_one(bucket: Bucket, selection: Selection, listed: Listed) -> _Looked:
+    start = time.monotonic()
+    data = await bucket.get(metadata_key(listed.number, listed.version), MAX_FACTS_BYTES)
+    bucket.give_back(len(data))
+    got_metadata = time.monotonic()
+    facts = read_facts(data, listed.number, listed.version)
+    if selection.refusal(facts):
+        return _Looked(got_metadata - start)
+    xml = await bucket.get(facts.xml_key, MAX_ARTICLE_BYTES)
+    bucket.give_back(len(xml))
+    got_xml = time.monotonic()
+    zlib.compress(xml, PACK_LEVEL)
+    return _Looked(got_metadata - start, len(xml), got_xml - got_metadata, time.monotonic() - got_xml)
 
 
 def sample_of(listed: Iterable[Listed], count: int, seed: int) -> tuple[list[Listed], int]:

@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from builder.errors import SourceError
+from builder.jats.licenses import LICENSES
 from builder.sources.pmc.facts import Facts
 
 COMMERCIAL, ALL = "commercial", "all"
 MANUSCRIPTS, OCR = "manuscripts", "ocr"
-
-#: NLM's licence codes by the group of the bucket's README (2026).
-COMMERCIAL_CODES: Final = frozenset({"CC0", "CC BY", "CC BY-SA", "CC BY-ND"})
-NONCOMMERCIAL_CODES: Final = frozenset({"CC BY-NC", "CC BY-NC-SA", "CC BY-NC-ND"})
 
 #: Why an article of the bucket is not taken.
 RETRACTED: Final = "retracted"
@@ -48,9 +45,10 @@ class Selection:
         """Why the article is not wanted; empty if it is."""
         if facts.is_retracted:
             return RETRACTED
-        if not facts.is_pmc_openaccess or facts.license_code not in COMMERCIAL_CODES | NONCOMMERCIAL_CODES:
+        terms = LICENSES.get(facts.license_code or "")
+        if not facts.is_pmc_openaccess or terms is None or terms.group == "other":
             return NO_LICENSE
-        if self.license == COMMERCIAL and facts.license_code not in COMMERCIAL_CODES:
+        if self.license == COMMERCIAL and not terms.commercial:
             return NOT_COMMERCIAL
         if facts.is_manuscript and MANUSCRIPTS not in self.include:
             return MANUSCRIPT

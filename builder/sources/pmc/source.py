@@ -49,19 +49,13 @@ class PmcSource(Source):
     def left_out(self) -> list[Reject]:
         """Articles that were held once and left, and those that the bucket has in a form that cannot be used."""
         with reading(Path(self.location)) as mirror:
-            rejects = [
-                Reject(xml_name(number, version), "", f"left the bucket's open articles: {reason}", f"noticed {noticed}")
-                for number, version, reason, noticed in mirror.tombstones()
+            return [
+                Reject(xml_name(number, version), "", f"left the bucket's open articles: {reason}", detail)
+                for number, version, reason, detail in mirror.left()
                 if self.selection.names(number)
             ]
-            rejects += [
-                Reject(xml_name(number, version), "", "damaged in the bucket", reason)
-                for number, version, reason in mirror.damaged()
-                if self.selection.names(number)
-            ]
-        return rejects
 
     def listed_on(self) -> str:
         """The day of the bucket's listing that the mirror was brought up to."""
         with reading(Path(self.location)) as mirror:
-            return mirror.listed_on()
+            return mirror.synced_on()
