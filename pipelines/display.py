@@ -9,11 +9,29 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 #: Without a terminal (a log file, CI) a line of progress is printed this often (seconds).
 _LINE_EVERY = 15.0
+
+
+class _SpeedColumn(ProgressColumn):
+    """How many articles, rows or bytes a second."""
+
+    def render(self, task: Task) -> Text:
+        """See rich."""
+        return Text(f"{_short(task.speed)}/s" if task.speed else "")
+
+
+def _short(number: float) -> str:
+    """``4.9M`` for 4,865,400."""
+    for unit in ("", "k", "M"):
+        if number < 1000:
+            return f"{number:.3g}{unit}"
+        number /= 1000
+    return f"{number:.3g}G"
 
 
 class TerminalProgress:
@@ -28,7 +46,8 @@ class TerminalProgress:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
-            TaskProgressColumn(show_speed=True),
+            TaskProgressColumn(),
+            _SpeedColumn(),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self._console, transient=True) as bar:
@@ -52,7 +71,7 @@ class LineProgress:
                 last = now
                 left = (now - start) * (total - done) / done
                 rate = done / (now - start)
-                print(f"{name}: {done / total:.0%}, {rate:,.0f}/s, about {left:.0f} s left", file=sys.stderr, flush=True)
+                print(f"{name}: {done / total:.0%}, {_short(rate)}/s, about {left:.0f} s left", file=sys.stderr, flush=True)
 
         yield report
 

@@ -98,7 +98,7 @@ def _gather(
     selection = Selection(
         license=licenses,
         include=frozenset(include),
-        since=since.strftime("%Y-%m-%d") if since else "",
+        since=since.date().isoformat() if since else "",
         ids=read_ids(ids) if ids else None,
     )
     return PmcOptions(endpoint, mirror, selection, concurrency)

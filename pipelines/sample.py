@@ -22,7 +22,7 @@ def settle_sample(source: str, work: Work, pmc: PmcOptions) -> tuple[str, str]:
     begun = work.paragraphs.settings().get("source")
     if begun in names:
         return str(begun), f"Sample: {names[str(begun)]}, as {work.root} was begun with them."
-    bucket = Bucket(pmc.address(PMC_SAMPLE), retry_seconds=PATIENCE)
+    bucket = Bucket(pmc.address(PMC_SAMPLE), retry_seconds=2 * PATIENCE)
     number, version = next(iter((pmc.selected(PMC_SAMPLE).ids or {}).items()))
     silence = bucket.silence(number, version, PATIENCE)
     if not silence:

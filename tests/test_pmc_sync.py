@@ -307,7 +307,7 @@ def test_an_inventory_of_nothing_removes_nothing(
     bucket.publish("2026-01-03")
     with pytest.raises(SourceError, match="names none of the articles"):
         sync_now(bucket, tmp_path)
-    monkeypatch.setattr("builder.sources.pmc.syncing._SMALL_MIRROR", 10)
+    monkeypatch.setattr("builder.sources.pmc.syncing._MOST_TO_LOSE", (0.05, 3))
     bucket.metadata = dict(list(metadata.items())[:6])
     bucket.publish("2026-01-04")
     with pytest.raises(SourceError, match="lacks 6 of the 12 articles"):
@@ -442,6 +442,25 @@ def test_a_damaged_inventory_removes_nothing(
     assert len(names(tmp_path)) == 2
 
 
+def test_the_report_is_json_and_a_wrong_address_leaves_no_trace(bucket: PmcBucket, tmp_path: Path) -> None:
+    fill(bucket, 1, 2)
+    fill(bucket, 3, is_retracted=True)
+    bucket.publish("2026-01-02")
+    command = ("sync", "--source", f"s3://{bucket.name}", "--mirror", tmp_path, "--json", "--endpoint")
+    assert run_builder(*command, "http://127.0.0.1:9").returncode == 1
+    run = run_builder(*command, bucket.endpoint)
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["not_taken"] == {"retracted": 1}
+
+
+@pytest.mark.parametrize("source", ["https://[", "s3://[", "s3://a b", "s3://key:secret@bucket", "s3://"])
+def test_an_odd_source_is_one_sentence(source: str, tmp_path: Path) -> None:
+    run = run_builder("sync", "--source", source, "--mirror", tmp_path)
+    assert run.returncode == 1
+    assert "secret" not in run.stderr
+    assert len(run.stderr.strip().splitlines()) == 1, run.stderr
+
+
 def test_a_mirror_belongs_to_one_bucket(endpoint: str, bucket: PmcBucket, tmp_path: Path) -> None:
     fill(bucket, 1)
     bucket.publish("2026-01-02")
@@ -516,6 +535,9 @@ GOOD = {
         ({"is_retracted": "no"}, "not true or false"),
         ({"pmid": {"a": 1}}, "not a number"),
         ({"license_code": ["CC BY"]}, "not text"),
+        ({"xml_url": "s3://[/PMC1.2/PMC1.2.xml"}, "no address"),
+        ({"doi": "10.1/\ud800"}, "not Unicode"),
+        ({"doi": "1" * 10_000}, "longer than 2000"),
     ],
 )
 def test_metadata_is_checked_before_it_is_believed(change: dict[str, Any], sentence: str) -> None:

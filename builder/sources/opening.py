@@ -68,7 +68,7 @@ def source_name(location: str, endpoint: str = "") -> str:
         return str(BucketAddress.parse(location, endpoint))
     if "://" not in location:
         return str(Path(location).resolve())
-    parts = urlsplit(location)
+    parts = urlsplit(location)  # is_bucket has refused what is no address
     bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
     return bare if bare == location else f"{bare}#{hashlib.sha256(location.encode()).hexdigest()[:16]}"
 

@@ -19,13 +19,14 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import IO, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 
 from builder.errors import SourceError
+from builder.fetch import MAX_DOWNLOAD_BYTES
 
 PMC: Final = "pmc"
 PMC_BUCKET: Final = "pmc-oa-opendata"
@@ -41,7 +42,8 @@ _REQUEST_SECONDS: Final = 60
 _BODY_BYTES: Final = 512 * 2**20
 
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
-_ENDPOINT: Final = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+(?:/[^\s?#]*)?")
+_ENDPOINT: Final = re.compile(r"https?://(?:[A-Za-z0-9.\-]+|\[[0-9a-fA-F:]+\])(?::[0-9]+)?(?:/[^\s?#]*)?")
+_BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,62}")
 _BUCKET_HOST: Final = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9.-]+)\.s3(?:[.-](?P<region>[a-z0-9-]+))?\.amazonaws\.com")
 
 
@@ -75,12 +77,12 @@ class BucketAddress:
         """
         if location == PMC:
             return cls(endpoint=endpoint)
-        parts = urlsplit(location)
+        parts = _split(location)
         if "@" in parts.netloc:
             raise SourceError("a bucket is read without keys: leave out what stands before the @")
         prefix = parts.path.strip("/")
         host = _BUCKET_HOST.fullmatch(parts.netloc)
-        if parts.scheme == "s3" and parts.netloc:
+        if parts.scheme == "s3" and _BUCKET_NAME.fullmatch(parts.netloc):
             return cls(parts.netloc, prefix, endpoint)
         if parts.scheme == "https" and host:
             return cls(host["bucket"], prefix, endpoint, host["region"] or PMC_REGION)
@@ -91,9 +93,16 @@ class BucketAddress:
         return f"{name} at {self.endpoint}" if self.endpoint else name
 
 
+def _split(location: str) -> SplitResult:
+    try:
+        return urlsplit(location)
+    except ValueError as error:
+        raise SourceError(f"{location[:100]!r} is no address: {error}; check --source") from error
+
+
 def is_bucket(location: str) -> bool:
     """Whether ``location`` names a bucket in PMC's layout rather than files or an archive."""
-    parts = urlsplit(location)
+    parts = _split(location)
     is_folder = "." not in parts.path.rpartition("/")[2]
     return location == PMC or parts.scheme == "s3" or (is_folder and bool(_BUCKET_HOST.fullmatch(parts.netloc)))
 
@@ -217,13 +226,14 @@ class Bucket:
             SourceError: it is not, cannot be read, or is larger than ``limit``.
         """
         try:
-            data = asyncio.run(self.get(key, limit))
-        except Gone as error:
+            answer = obstore.get(self._store, key)
+            if answer.meta["size"] > limit:
+                raise SourceError(f"{key} of {self.address} is larger than {limit} bytes: refused")
+            return bytes(answer.bytes())
+        except FileNotFoundError as error:
             raise SourceError(f"{self.address} has no {key}: is this a bucket in PMC's layout?") from error
-        except Failed as error:
+        except (BaseError, OSError) as error:
             raise self.unreachable(error) from error
-        self.give_back(len(data))
-        return data
 
     def folders(self, prefix: str) -> list[str]:
         """Names of the folders directly below ``prefix``.
@@ -245,7 +255,10 @@ class Bucket:
         """
         checksum = hashlib.md5(usedforsecurity=False)
         try:
-            for chunk in obstore.get(self._store, key).stream(min_chunk_size=1 << 20):
+            answer = obstore.get(self._store, key)
+            if answer.meta["size"] > MAX_DOWNLOAD_BYTES:
+                raise SourceError(f"{key} of {self.address} is larger than {MAX_DOWNLOAD_BYTES} bytes: refused")
+            for chunk in answer.stream(min_chunk_size=1 << 20):
                 checksum.update(chunk)
                 out.write(chunk)
         except (BaseError, FileNotFoundError) as error:  # other OSErrors are of writing

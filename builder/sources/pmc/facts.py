@@ -13,6 +13,8 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
+#: A longer DOI, licence code or address is none.
+_MAX_TEXT: Final = 2000
 
 
 class BadFacts(Exception):
@@ -98,7 +100,10 @@ def _xml(fields: Mapping[str, Any], number: int, version: int) -> tuple[bool, st
     url = _text(fields, "xml_url")
     if not url:
         return False, ""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise BadFacts(f"xml_url is no address: {error}") from error
     if not parts.path.endswith(f"/{xml_name(number, version)}"):
         raise BadFacts(f"xml_url leads elsewhere: {url[:120]!r}")
     md5 = parse_qs(parts.query).get("md5", [""])[0].lower()
@@ -107,9 +112,22 @@ def _xml(fields: Mapping[str, Any], number: int, version: int) -> tuple[bool, st
 
 def _text(fields: Mapping[str, Any], name: str) -> str | None:
     value = fields.get(name)
-    if value is None or isinstance(value, str):
-        return value or None
-    raise BadFacts(f"{name} is {str(value)[:40]!r}, not text")
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise BadFacts(f"{name} is {str(value)[:40]!r}, not text")
+    if len(value) > _MAX_TEXT or not _is_unicode(value):
+        raise BadFacts(f"{name} is longer than {_MAX_TEXT} characters, or not Unicode")
+    return value or None
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it is without halves of surrogate pairs, which JSON can hold and nothing else can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _flag(fields: Mapping[str, Any], name: str) -> bool:

@@ -25,10 +25,13 @@ from builder.sources.pmc.bucket import PMC_BUCKET, Bucket, Listed
 _REPORTS: Final = f"inventory-reports/{PMC_BUCKET}/metadata"
 _DATE_FOLDER: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}Z")
 _METADATA_KEY: Final = re.compile(r"metadata/PMC([0-9]{1,10})\.([0-9]{1,4})\.json")
+_FILE_KEY: Final = re.compile(r"inventory-reports/[A-Za-z0-9_./=-]{1,900}\.csv\.gz")
 _COLUMNS: Final = ("Key", "LastModifiedDate", "ETag")
 _MAX_MANIFEST_BYTES: Final = 16 * 2**20
 #: A line longer than this is no inventory line (characters; S3 keys end at 1,024 bytes).
 _MAX_LINE: Final = 16_384
+#: A file of more lines is no inventory of this bucket, which has eight million articles.
+_MAX_LINES: Final = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,9 @@ def _read_manifest(name: str, manifest: dict[str, Any]) -> Inventory:
         raise ValueError(f"fileSchema lacks {', '.join(missing)}")
     created = datetime.fromtimestamp(int(manifest["creationTimestamp"]) / 1000, UTC)
     files = tuple((str(file["key"]), str(file["MD5checksum"])) for file in manifest["files"])
+    odd = [key for key, _ in files if not _FILE_KEY.fullmatch(key)]
+    if odd:
+        raise ValueError(f"it names {odd[0][:100]!r} as a file of the inventory")
     return Inventory(name, created.strftime("%Y-%m-%d"), files, columns)
 
 
@@ -105,7 +111,11 @@ def _rows(stream: IO[bytes], columns: tuple[str, ...]) -> Iterator[Listed]:
 
 def _lines(stream: IO[bytes]) -> Iterator[str]:
     with gzip.open(stream) as unpacked:
-        while line := unpacked.readline(_MAX_LINE):
+        for _ in range(_MAX_LINES):
+            line = unpacked.readline(_MAX_LINE)
+            if not line:
+                return
             if len(line) == _MAX_LINE:
                 raise ValueError(f"a line of more than {_MAX_LINE} bytes")
             yield line.decode()
+    raise ValueError(f"more than {_MAX_LINES} lines")

@@ -17,6 +17,8 @@ from builder.sources.pmc.selection import Selection
 _IDS_BY_LOOK: Final = 20_000
 #: An article's versions are looked for from 1 on, until so many in a row are missing.
 _VERSION_GAP: Final = 3
+#: A bucket that has none of more articles than this is not the right one, or is ill.
+_TOO_MANY_TO_MISS: Final = 20
 _LOOKED: Final = "a look at each article"
 
 
@@ -35,6 +37,8 @@ def update_listing(bucket: Bucket, mirror: Mirror, selection: Selection, concurr
             found = asyncio.run(_look(bucket, ids, concurrency))
         except* Failed as group:
             raise bucket.unreachable(group.exceptions[0]) from group
+        if not found and len(ids) > _TOO_MANY_TO_MISS:
+            raise SourceError(f"{bucket.address} has none of the {len(ids)} articles that --ids names: nothing was changed")
         mirror.set_listing(_LOOKED, today, found)
         return False
     inventory = newest_inventory(bucket)

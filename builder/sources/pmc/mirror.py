@@ -83,7 +83,6 @@ class Mirror:
             known = self.meta("address")
             if known is not None and known != address:
                 raise SettingsMismatch(f"{folder} mirrors {known}, not {address}; choose another folder (--mirror)")
-            self.set_meta("address", address)
             self._forget_lost_packs()
 
     def __enter__(self) -> Mirror:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 import zipfile
 import zlib
@@ -18,6 +19,7 @@ from builder.errors import SourceError
 PACK_ARTICLES: Final = 1024
 #: Deflate's fastest: packing must keep up with the network.
 PACK_LEVEL: Final = 1
+_NUMBER: Final = re.compile(r"[0-9]{7,12}")
 _UNREADABLE: Final = (OSError, KeyError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
@@ -101,4 +103,4 @@ class _Packs:
 
 def pack_numbers(folder: Path) -> Iterable[int]:
     """Numbers of the packs that lie in the folder."""
-    return [int(path.stem) for path in folder.glob("[0-9]*.zip") if path.stem.isdigit()]
+    return [int(path.stem) for path in folder.glob("*.zip") if _NUMBER.fullmatch(path.stem)]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from builder.errors import SourceError
 from builder.shards import lock_folder, output_errors
 from builder.sources.base import MAX_ARTICLE_BYTES, MAX_FACTS_BYTES
 from builder.sources.pmc.bucket import Bucket, Failed, Gone, Listed, metadata_key
@@ -73,6 +74,8 @@ def plan_sync(
         sample, to_look_at = sample_of(_open_articles(mirror, selection), _SAMPLE, seed=1)
         listing, listed = mirror.meta("listing") or "", mirror.listed()
     looked = asyncio.run(_look_at(bucket, selection, sample, concurrency))
+    if sample and not looked:
+        raise SourceError(f"none of {len(sample)} articles could be read from {bucket.address}: there is nothing to go by")
     sizes = [one.xml_bytes for one in looked if one.xml_bytes]
     share = len(sizes) / max(1, len(looked))
     return SyncPlan(

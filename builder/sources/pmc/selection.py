@@ -83,8 +83,8 @@ def read_ids(path: Path) -> dict[int, int]:
     Raises:
         SourceError: a line is no PMCID, an article stands there with two versions, or there is none.
     """
-    if path.stat().st_size > _MAX_IDS_BYTES:
-        raise SourceError(f"{path} is larger than {_MAX_IDS_BYTES} bytes: not a list of PMCIDs")
+    if not path.is_file() or path.stat().st_size > _MAX_IDS_BYTES:
+        raise SourceError(f"{path} is not a file, or larger than {_MAX_IDS_BYTES} bytes: not a list of PMCIDs")
     found: dict[int, int] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         word = line.partition("#")[0].strip()

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -39,9 +38,8 @@ _PAGE: Final = 1024
 #: A sync ends when so many articles in a row cannot be read: the bucket is down, or blocks us.
 _FAILURES_IN_A_ROW: Final = 20
 _FAILURES_KEPT: Final = 1000
-#: A listing that lacks more of what is held is refused, in a mirror of more articles than the second number.
-_MOST_TO_LOSE: Final = 0.05
-_SMALL_MIRROR: Final = 1000
+#: A listing that lacks more than this share of what is held, and more articles than this, is refused.
+_MOST_TO_LOSE: Final = (0.05, 20)
 
 VANISHED: Final = "no longer in the bucket"
 OTHER_VERSION: Final = "another version is the newest, which is not selected"
@@ -61,8 +59,8 @@ class SyncReport:
     metadata_fetched: int = 0
     xml_fetched: int = 0
     xml_bytes: int = 0
-    not_taken: Counter[str] = field(default_factory=Counter)
-    tombstones: Counter[str] = field(default_factory=Counter)
+    not_taken: dict[str, int] = field(default_factory=dict)
+    tombstones: dict[str, int] = field(default_factory=dict)
     failed: list[tuple[str, str]] = field(default_factory=list)
     failures: int = 0
     held: int = 0
@@ -107,6 +105,7 @@ class _Sync:
         """Update the listing, and bury what it no longer has."""
         mirror, report = self._mirror, self.report
         is_whole = update_listing(self._bucket, mirror, self._selection, self._concurrency)
+        mirror.set_meta("address", str(self._bucket.address))
         report.listing = mirror.meta("listing") or ""
         report.listed_on = mirror.meta("listed_on") or ""
         report.listed = mirror.listed()
@@ -130,7 +129,8 @@ class _Sync:
 
     def _refuse_a_great_loss(self, lost: int) -> None:
         held, _ = self._mirror.totals()
-        if held > _SMALL_MIRROR and lost > _MOST_TO_LOSE * held:
+        share, number = _MOST_TO_LOSE
+        if lost > max(number, share * held):
             raise SourceError(
                 f"the listing {self.report.listing} lacks {lost} of the {held} articles that {self._mirror.folder} holds: "
                 f"refused as damaged. If it is right, sync into a new folder (--mirror)."
@@ -138,7 +138,7 @@ class _Sync:
 
     def _bury(self, number: int, reason: str, forget: bool = False) -> None:
         if self._mirror.bury(number, reason, self.report.listed_on, forget):
-            self.report.tombstones[reason] += 1
+            _count(self.report.tombstones, reason)
 
     async def fetch(self, report: Callable[[int], None]) -> None:
         """Go through the listing, batch by batch."""
@@ -174,7 +174,7 @@ class _Sync:
             self.report.unchanged += 1
             self._wanted += 1
         else:
-            self.report.not_taken[what] += 1
+            _count(self.report.not_taken, what)
         if held is not None and what == NOT_SELECTED and held.facts.version != listed.version:
             with self._mirror.transaction():
                 self._bury(listed.number, OTHER_VERSION, forget=True)
@@ -221,11 +221,11 @@ class _Sync:
             if len(report.failed) < _FAILURES_KEPT:
                 report.failed.append((f"PMC{listed.number}.{listed.version}", outcome.failure))
         elif outcome.damage:
-            report.not_taken[DAMAGED] += 1
+            _count(report.not_taken, DAMAGED)
             self._bury(listed.number, DAMAGED, forget=True)
             self._mirror.put_damaged(listed, outcome.damage, report.listed_on)
         elif facts is None:
-            report.not_taken["listed, but no longer there"] += 1
+            _count(report.not_taken, "listed, but no longer there")
             self._bury(listed.number, VANISHED, forget=True)
         elif outcome.xml is not None:
             report.xml_fetched += 1
@@ -239,7 +239,7 @@ class _Sync:
         """New metadata of an article whose XML is not wanted, or is held already."""
         refusal = self._selection.refusal(facts)
         if refusal:
-            self.report.not_taken[refusal] += 1
+            _count(self.report.not_taken, refusal)
         else:
             self.report.unchanged += 1
             self._wanted += 1
@@ -249,6 +249,10 @@ class _Sync:
             held = None
         pack, size = (held.pack, held.bytes) if held is not None and is_held(facts, held) else (None, 0)
         self._mirror.put(Held(facts, listed.etag, listed.modified, pack, size))
+
+
+def _count(counts: dict[str, int], what: str) -> None:
+    counts[what] = counts.get(what, 0) + 1
 
 
 def _without_body(outcome: Outcome) -> Outcome:
