@@ -1,5 +1,6 @@
-# make build   the sample corpus, end to end, into ./biomed-enriched
+# make build   a sample, end to end, into ./biomed-enriched
 # make test    the tests (fast ones); make test-slow the others; make check all that CI runs
+# make bench ARTICLES=folder   speed against other tools, on a folder of articles in PubMed Central's layout
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 
-.PHONY: build test test-slow lint types check clean
+.PHONY: build test test-slow lint types check bench clean
 
 build: $(STAMP)
 	$(BIN)/biomed-builder build
@@ -26,6 +27,17 @@ types: $(DEV_STAMP)
 	$(BIN)/mypy
 
 check: lint types test test-slow
+
+# the other tools need older libraries, so they have an environment of their own
+PEERS := .venv-peers
+$(PEERS)/.installed:
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check pubmed_parser==0.5.1 biomed-enriched==0.1.0
+	touch $@
+
+bench: $(DEV_STAMP) $(PEERS)/.installed
+	$(BIN)/python -m tests.benchmarks.bench_jats --source $(ARTICLES) --peer-python $(PEERS)/bin/python
+	$(BIN)/python -m tests.benchmarks.bench_populate --source $(ARTICLES) --peer-python $(PEERS)/bin/python
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
