@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import shutil
 import subprocess
@@ -24,6 +25,8 @@ from builder.errors import SourceError
 MAX_DOWNLOAD_BYTES = 64 * 2**30
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 60
+#: Characters of a file's name in the cache; file systems take 255 bytes.
+_MAX_NAME = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,23 +103,29 @@ def fetch_url(url: str) -> Path:
     Raises:
         SourceError: not an http(s) URL, no answer, or larger than :data:`MAX_DOWNLOAD_BYTES`.
     """
+    try:
+        return _fetch(url)
+    # an address that is none is a ValueError or an InvalidURL
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError) as error:
+        raise SourceError(f"cannot fetch {url!r}: {error}. Check the address and the network, then run again.") from error
+
+
+def _fetch(url: str) -> Path:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https"):
         raise SourceError(f"cannot fetch {url}: only http and https URLs are supported")
-    name = Path(parts.path).name or "download"
+    # the end of a long name says what kind of file it is
+    name = Path(parts.path).name[-_MAX_NAME:] or "download"
     kept = cache_folder() / "urls" / hashlib.sha256(url.encode()).hexdigest()[:16] / name
     if kept.is_file():
         return kept
     kept.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response, atomic_path(kept) as temporary:
-            with temporary.open("wb") as out:
-                _copy_bounded(response, out, url)
-            expected = response.headers.get("Content-Length")
-            if expected is not None and int(expected) != temporary.stat().st_size:
-                raise SourceError(f"{url} was cut off after {temporary.stat().st_size} of {expected} bytes; run again")
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        raise SourceError(f"cannot fetch {url}: {error}. Check the address and the network, then run again.") from error
+    with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response, atomic_path(kept) as temporary:
+        with temporary.open("wb") as out:
+            _copy_bounded(response, out, url)
+        expected = response.headers.get("Content-Length")
+        if expected is not None and int(expected) != temporary.stat().st_size:
+            raise SourceError(f"{url} was cut off after {temporary.stat().st_size} of {expected} bytes; run again")
     return kept
 
 

@@ -56,6 +56,7 @@ PARAGRAPH_SCHEMA: Final = pa.schema(
         ("article_title", pa.string()),
         ("journal", pa.string()),
         ("publication_year", pa.int32()),
+        ("publication_date", pa.string()),  # ISO 8601, as precise as the article says
         ("article_type", pa.string()),
         ("section_path", pa.list_(pa.string())),
         ("body_path", pa.string()),
@@ -148,6 +149,7 @@ _DATASET_COLUMNS: Final = (
     "article_title",
     "journal",
     "publication_year",
+    "publication_date",
     "article_type",
     "section_path",
     "body_path",

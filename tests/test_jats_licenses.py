@@ -159,12 +159,87 @@ def test_prose_names_a_licence_or_none(prose: str, code: str | None) -> None:
         ("as long as it is passed on unchanged and in whole, commercial and non-commercial", "CC BY-ND"),
         ("if new creations are licensed under the identical terms, even for commercial ends", "CC BY-SA"),
         ("Use it, even commercially, and say whether changes were made", None),
-        ("No commercial use is permitted unless otherwise expressly granted", None),
+        ("No commercial use is permitted unless otherwise expressly granted", "CC BY-NC"),
         ("No permission is needed for commercial use", None),
     ],
 )
 def test_prose_forbids_in_many_words(prose: str, code: str | None) -> None:
     assert restriction_of_prose(prose) == code
+
+
+@pytest.mark.parametrize(
+    ("code", "prose"),
+    [
+        ("CC BY-NC", prose)
+        for prose in (
+            "Commercial re-use not permitted",
+            "Reproduction for commercial gain is not allowed",
+            "Any commercial use must be approved by the publisher",
+            "All commercial rights are reserved",
+            "Commercial use, copying or sharing is strictly prohibited",
+            "Commercial and non-commercial use requires written permission",
+            "Commercial exploitation only with the consent of the authors",
+            "For-profit use is forbidden",
+            "It may be shared without commercial purpose",
+            "restricted to non-profit purposes",
+            "educational and not for profit",
+            "It must not be sold",
+            "sin fines comerciales",
+            "uso no comercial",
+            "Atribución-NoComercial 4.0",
+            "Atribuição Não Comercial",
+            "Atribuição-NãoComercial",
+            "no se permite la utilización comercial",
+            "usage commercial interdit",
+            "L’utilisation commerciale n’est pas autorisée",
+            "Keine kommerzielle Nutzung",
+            "No commercial use is permitted unless otherwise expressly granted",
+        )
+    ]
+    + [
+        ("CC BY-ND", prose)
+        for prose in (
+            "derivatives are not permitted",
+            "Derivative works may not be distributed",
+            "Modifications or adaptations are not allowed",
+            "without any modification",
+            "does not permit creation of adaptations or other derivative works",
+            "You do not have permission under this licence to share adapted material",
+            "any distribution of modified material requires written permission",
+            "It may not be reproduced, translated or adapted",
+            "no se permiten obras derivadas",
+        )
+    ],
+)
+def test_what_words_forbid_is_forbidden_beside_a_link_that_allows_it(code: str, prose: str) -> None:
+    assert restriction_of_prose(prose) == code
+    found = license_of(f'<license xlink:href="{CC}/by/4.0/"><license-p>{prose}.</license-p></license>')
+    assert (found.code, found.conflict) == (code, True)
+
+
+@pytest.mark.parametrize(
+    "prose",
+    [
+        "for any purpose, even commercially",
+        "for commercial or non-commercial use",
+        "It permits commercial use",
+        "Commercial use is permitted without permission, and changes must be marked",
+        "Commercial use does not require permission",
+        "including commercial use, provided that it is cited and misleading changes are marked",
+        "para uso comercial y no comercial",
+        "without commercial restrictions",
+        "Published by a non-profit organisation. All rights reserved",
+        "Published by the Commercial Press, all rights reserved",
+        "You must indicate if changes were made",
+        "Derivative works must be licensed under CC BY",
+        "Modifications need not be approved",
+        "No use, distribution or reproduction is permitted which does not comply with these terms",
+    ],
+)
+def test_words_that_allow_forbid_nothing(prose: str) -> None:
+    assert restriction_of_prose(prose) is None
+    found = license_of(f'<license xlink:href="{CC}/by/4.0/"><license-p>{prose}.</license-p></license>')
+    assert (found.code, found.conflict) == ("CC BY", False)
 
 
 def test_every_place_is_read() -> None:

@@ -30,6 +30,8 @@ def test_all_fields_of_a_complete_article() -> None:
     )
     assert (found.doi, found.article_url) == ("10.5555/invented.1", "https://doi.org/10.5555/invented.1")
     assert (found.article_title, found.journal) == ("A rare rash", "Journal of Invented Cases")
+    assert found.publication_date is not None
+    assert found.publication_date.startswith("2023")
     assert (found.publication_year, found.article_type, found.language) == (2023, "case-report", "en")
     assert found.authors == ["Ada Sample", "The Invented Group"]
     assert (found.license.code, found.is_retracted) == ("CC BY", False)
@@ -45,6 +47,8 @@ def test_all_fields_of_a_complete_article() -> None:
         ("pmcid-ver", "PMC5551212.3", ("PMC5551212", 3)),
         ("pmcaid", "5551212", ("PMC5551212", 1)),
         ("pmcaiid", "7", (None, 1)),
+        ("pmcid-ver", "PMC5551212.99999999999", (None, 1)),
+        ("pmcid", "PMC" + "9" * 5000, (None, 1)),
     ],
 )
 def test_pmcid_in_old_and_new_vocabularies(kind: str, value: str, expected: tuple[str | None, int]) -> None:
@@ -57,6 +61,59 @@ def test_pmcid_and_version_come_from_the_file_name_where_the_xml_has_none() -> N
     assert metadata(article_id("pmc", "12"), name="PMC12.4.xml").id_prefix == "PMC12.4"
     assert metadata(article_id("pmc", "13"), name="PMC12.4.xml").id_prefix == "PMC13.1"
     assert metadata(name="other.xml", pmcid="PMC9", version=2).id_prefix == "PMC9.2"
+
+
+@pytest.mark.parametrize("number", ["99999999999", "9" * 5000])
+def test_a_version_beyond_all_numbers_is_none(number: str) -> None:
+    # and no second PMC12.1
+    assert metadata(name=f"PMC12.{number}.xml").id_prefix == f"PMC12.{number}"
+    assert metadata(name="PMC12.xml", version=number, pmid=number * 2).id_prefix == "PMC12.1"
+
+
+def test_titles_and_names_are_cut() -> None:
+    title = f"<title-group><article-title>{'Long word ' * 3000}</article-title></title-group>"
+    author = f"<contrib><name><surname>{'N' * 3000}</surname></name></contrib>"
+    found = metadata(f"{title}<contrib-group>{author}</contrib-group>")
+    assert (len(found.article_title), found.article_title[-6:]) == (1000, " word…")
+    assert found.authors == ["N" * 299 + "…"]
+    journal = f"<front><journal-meta><journal-title>{'J' * 3000}</journal-title></journal-meta></front>"
+    assert parse_article(f"<article>{journal}</article>".encode(), "a.xml").metadata.journal == "J" * 299 + "…"
+
+
+def pub_date(year: str, month: str = "", day: str = "", kind: str = "epub") -> str:
+    parts = zip(("year", "month", "day"), (year, month, day), strict=True)
+    return f'<pub-date pub-type="{kind}">{"".join(f"<{name}>{text}</{name}>" for name, text in parts if text)}</pub-date>'
+
+
+@pytest.mark.parametrize(
+    ("dates", "expected"),
+    [
+        ("", None),
+        (pub_date("", "3"), None),
+        (pub_date("in press"), None),
+        (pub_date("2019"), "2019"),
+        (pub_date("2019", "3"), "2019-03"),
+        (pub_date("2019", "03", "07"), "2019-03-07"),
+        (pub_date("2019", "Mar", "7"), "2019-03-07"),
+        (pub_date("2019", "September"), "2019-09"),
+        (pub_date("2019", "Jul-Aug"), "2019-07"),
+        (pub_date("2019", "Spring", "7"), "2019"),
+        (pub_date("2019", "13", "7"), "2019"),
+        (pub_date("2019", "0"), "2019"),
+        (pub_date("2019", "2", "29"), "2019-02"),
+        (pub_date("2020", "2", "29"), "2020-02-29"),
+        (pub_date("2019", "2", "0"), "2019-02"),
+        (pub_date("2019", "2", "9" * 5000), "2019-02"),
+        (pub_date("0000", "2", "29"), "0000-02"),
+        (pub_date("2020", "1", "2") + pub_date("2019", "11", "30") + pub_date("2019", "12", "1"), "2019-11-30"),
+        (pub_date("2019") + pub_date("2019", "12") + pub_date("2019", "12", "31"), "2019-12-31"),
+        (pub_date("2018", "5", "1", kind="nihms-submitted") + pub_date("2019", "3"), "2019-03"),
+    ],
+)
+def test_publication_date_is_the_earliest_as_precise_as_said(dates: str, expected: str | None) -> None:
+    found = metadata(dates)
+    assert found.publication_date == expected
+    assert found.publication_year == (int(expected[:4]) if expected else None)
 
 
 def test_article_id_falls_back_from_pmid_to_file_stem() -> None:

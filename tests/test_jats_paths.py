@@ -182,3 +182,11 @@ def test_real_articles_are_addressed_and_accounted() -> None:
             assert article.paragraphs
             assert_accounted(article)
             assert_paths_are_those_of_lxml(article, data)
+
+
+def test_a_heading_that_holds_a_text_is_cut() -> None:
+    data = f"<article><body><sec><label>1.</label><title>{'word ' * 6000}</title><p>A</p></sec></body></article>"
+    article = parse_article(data.encode(), "a.xml")
+    ((heading,),) = [paragraph.section_path for paragraph in article.paragraphs]
+    assert (len(heading), heading[:7], heading[-5:]) == (300, "1. word", "rd w…")
+    assert_accounted(article)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import io
 import json
+import re
 import tarfile
 import threading
 import zipfile
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.errors import SourceError
-from builder.fetch import SAMPLE_CORPUS
+from builder.fetch import SAMPLE_CORPUS, fetch_url
 from builder.sources import (
     Entry,
     articles_in_order,
@@ -25,7 +26,7 @@ from builder.sources import (
     pmcids_per_shard,
     source_name,
 )
-from builder.sources.base import MAX_ARTICLE_BYTES
+from builder.sources.base import MAX_ARTICLE_BYTES, pmc_number_and_version, with_facts
 
 NAMES = [f"PMC{number}.1/PMC{number}.1.xml" for number in (7, 12, 100)]
 FACTS = {"pmcid": "PMC7", "license_code": "CC BY"}
@@ -109,6 +110,28 @@ def test_a_url_is_fetched_once(folder: Path, tmp_path: Path) -> None:
         open_source(f"{base}/gone.zip")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[bad/x.zip",
+        "http://127.0.0.1:port/x.zip",
+        "http://127.0.0.1:99999/x.zip",
+        "http://127.0.0.1:1/a\x7f\n.zip",
+        "http://127.0.0.1:1/a b.zip",
+        "http://127.0.0.1:1/\x00.zip",
+        "http://127.0.0.1:1/\udcff.zip",
+        "http://127.0.0.1:1/é.zip",
+        f"http://127.0.0.1:1/{'long' * 1000}.zip",
+        f"http://{'a' * 70}.invalid/x.zip",
+        "http://a..invalid/x.zip",
+        "http:///x.zip",
+    ],
+)
+def test_an_address_that_is_none_is_a_sentence(url: str) -> None:
+    with pytest.raises(SourceError, match="cannot fetch"):
+        fetch_url(url)
+
+
 def test_an_empty_folder_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"no article files \(.xml, .nxml\)"):
         open_source(str(tmp_path)).entries()
@@ -170,6 +193,56 @@ def test_a_member_larger_than_the_limit_is_read_only_to_the_limit(tmp_path: Path
     (article,) = source.read([entry.name for entry in source.entries()])
     assert len(article.data) == 101
     assert MAX_ARTICLE_BYTES > 100
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_header_of_gigabytes_is_not_read_into_memory(tmp_path: Path, kind: bytes, before: int) -> None:
+    header = tarfile.TarInfo("PaxHeader")
+    header.type, header.size = kind, 3 * 2**30
+    member = tarfile.TarInfo("PMC1.1.xml")
+    member.size = 3 * 2**20
+    articles = (member.tobuf() + bytes(member.size)) * before
+    (tmp_path / "a.tar").write_bytes(articles + header.tobuf(tarfile.GNU_FORMAT) + bytes(2 * 2**20))
+    with pytest.raises(SourceError, match="a header of more than"):
+        open_source(str(tmp_path / "a.tar"))
+
+
+@pytest.mark.parametrize("name", ["PMC1\xe9.xml", f"{'long' * 17_500}.xml", f"{'é' * 511}.xml"])
+def test_a_name_that_no_column_can_hold_is_a_sentence(tmp_path: Path, name: str) -> None:
+    encoding = "latin-1" if name.startswith("PMC") else "utf-8"
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz", format=tarfile.GNU_FORMAT, encoding=encoding) as archive:
+        archive.addfile(tarfile.TarInfo(name))
+    with pytest.raises(SourceError, match="rename it"):
+        open_source(str(tmp_path / "a.tar.gz"))
+
+
+def test_a_bad_name_in_a_zip_is_a_sentence(tmp_path: Path) -> None:
+    for name, message in (("é.xml", "cannot read"), (f"{'a' * 1021}.xml", "rename it")):
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+            archive.writestr(name, "<article/>")
+        data = (tmp_path / "a.zip").read_bytes()
+        (tmp_path / "a.zip").write_bytes(data.replace("é".encode(), b"\xff\xff"))
+        with pytest.raises(SourceError, match=message):
+            open_source(str(tmp_path / "a.zip")).entries()
+
+
+def test_numbers_of_any_length_are_put_in_order() -> None:
+    digits = "9" * 5000
+    names = ["PMC7.1.xml", f"PMC{digits}.1.xml", f"PMC7.{digits}.xml", f"a{digits}.xml", "a10.xml", "a9.xml"]
+    kept, superseded = articles_in_order([Entry(name, 1, "d") for name in names])
+    assert sorted(entry.name for entry in kept) == sorted(names)
+    assert [entry.name for entry in kept if re.fullmatch(r"a\d{1,2}\.xml", entry.name)] == ["a9.xml", "a10.xml"]
+    assert not superseded
+    assert pmc_number_and_version("PMC7.99999999999.xml") is None
+
+
+@pytest.mark.parametrize(
+    "facts", [b'{"doi": "10.1/\\ud800"}', b'{"\\udfff": 1}', b'{"doi": "\xed\xa0\x80"}', b'{"doi": "\xff"}']
+)
+def test_facts_that_are_not_unicode_are_a_fault(facts: bytes) -> None:
+    article = with_facts("PMC1.1.xml", b"<article/>", facts)
+    assert (article.facts, article.fault) == (None, "not Unicode")
 
 
 def test_names_in_an_archive_never_become_paths(tmp_path: Path, cache: Path) -> None:

@@ -6,6 +6,7 @@ What cannot be read whole is None: a misspelt ``by-ncd`` must not pass for the `
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
@@ -44,24 +45,56 @@ _LONG_NAME: Final = re.compile(
 )
 _REST_OF_NAME: Final = re.compile(rf"(?:\W+{_WORD_OF_NAME}\b)*")
 
+#: Some words of the same clause, and a blank. The second stops at what gives a permission or sets a condition.
+_WORDS: Final = r"(?: [^ .;:]{1,40}){0,12}? "
+_PLAIN_WORDS: Final = (
+    r"[^ .;:]{0,40}(?: (?!(?:allow|permit)|(?:provided|as long as|if|but|unless|may be)\b)[^ .;:]{1,40}){0,12}? [(]?"
+)
+#: "... is not allowed", "... must be approved": what follows the name of a use that is forbidden.
+_IS_FORBIDDEN: Final = (
+    r"(?:(?<!not )(?<!not be )\b(?:prohibit|forbid|exclud|disallow|interdit|prohibid|proibid|vietat|untersagt|verboten)|"
+    r"\b(?:is|are) restricted\b|\bn(?:o|[aã]o) permitid|"
+    r"\b(?:not|never|cannot|nicht|pas)(?: be| been)? "
+    r"(?:permi|allow|authori|autori|grant|licen[cs]|possible|gestattet|erlaubt|made|distribut|shared|publish|creat|produc)|"
+    r"(?:(?:must|shall|should|needs?)(?! not)|(?<!not )requires?|subject to|only (?:with|by|after|upon))\b"
+    r"(?: [^ .;:]{1,40}){0,6}? (?:approv|permission|authori|consent|agree|licen[cs]ed? (?:from|by|separately)))"
+)
 _NONCOMMERCIAL: Final = re.compile(
-    r"\bnon[ -]*c?ommer|\bnon[ -]*comercial|\bnicht[ -]*kommerziell|\bpas d.utilisations? commerciales?|"
-    r"\b(?:not|cannot|no(?! permission)|excepti?o?n?|excluding|excludes?|prohibit\w*|forbid\w*)"
-    r"(?! (?:only|limited|requir\w*)\b)(?! be any suggestion)[a-z ,-]{0,40}\bcommercial|"
-    r"\bcommercial (?:use|re-?use|exploitation|purposes?|reproduction|distribution)[a-z ,-]{0,30}? "
-    r"(?:(?:is|are|be) (?:not|prohibited|forbidden|excluded|reserved)|requires?)\b|"
+    r"\bnon[ -]*c?ommer|\bn(?:o|on|[aã]o)[ -]*comm?er[cz]i|\bnicht[ -]*kommerziell|"
+    r"\b(?:pas d|sin|sem|sans|senza|ohne|keine)\W(?!restri)(?:\w+ ){0,2}(?:comm?er[cz]|kommerz)i|"
+    r"\bwithout (?:any |an? |direct )?commercial\w* (?!restrict|limit|barrier)|\bnot (?:be |for )?(?:re-?)?(?:sold|sale)\b|"
+    # not the publisher's own kind
+    r"\b(?:non|not[ -]for)[ -]?profit\b"
+    r"(?![\w ,-]{0,30}\b(?:organi|publish|societ|associat|institut|corporat|compan|found))|"
+    r"\b(?:not|cannot|no(?! permission)|excepti?o?n?|excluding|excludes?|"
+    r"proh[ií]b\w*|pro[ií]b\w*|forbid\w*|interdi\w*|viet\w*)"
+    r"(?! (?:only|limited|requir\w*)\b)(?! be any suggestion)[\w ,-]{0,40}\b(?:comm?erci|(?<!not[ -])for[ -]profit)|"
+    r"(?<!\beven )(?<!\beven for )(?<!\bincluding )\b(?:c?omm?er|kommer|for[ -]profit)\w{0,14}"
+    rf"{_PLAIN_WORDS}{_IS_FORBIDDEN}|"
+    r"\bcommercial (?:use|re-?use|exploitation|purposes?|reproduction|distribution|rights?)[a-z ,-]{0,30}? "
+    r"(?:(?:is|are|be) not(?! prohib| restrict| forbid| exclu)|reserved|(?<!not )requires?)\b|"
     r"\bfor (?:any )?commercial (?:use|re-?use|purposes?|rights)[, ]+(?:please )?(?:contact|e-?mail|apply)|"
     r"(?<!no )\bpermissions?\b[a-z ,-]{0,60} for commercial"
 )
-#: Says that both kinds of use are allowed, or leaves the word to the licence.
-_NO_RESTRICTION: Final = re.compile(
-    r"\bcommercial(?:ly)?,? (?:and|or) non[ -]?commercial|\bnon[ -]?commercial(?:ly)?,? (?:and|or) commercial|"
-    r"\bno commercial (?:re-?)?use is permitted unless otherwise"
+#: Names both kinds of use at once.
+_BOTH: Final = re.compile(
+    r"\bcommercial(?:ly)?,? (?:and|or) non[ -]?commercial(?:ly)?|"
+    r"\bnon[ -]?commercial(?:ly)?,? (?:and|or) commercial(?:ly)?|"
+    r"\bcomercia(?:l|les|is),? (?:y|o|e|ou) n(?:o|[aã]o)[ -]?comercia(?:l|les|is)"
+)
+_CHANGE: Final = (
+    r"\b(?:derivatives?|derivad[ao]s?|modifi(?:cations?|ed)|adapt(?:ations?|ed)|alter(?:ations?|ed)|transformations?|"
+    r"changes?|translations?|remix\w*)\b"
 )
 _NO_DERIVATIVES: Final = re.compile(
-    r"\bno[ -]*der[iv]|\bun(?:altered|changed|modified)\b|\bpas de modification|\bsin ?obra|\bsem ?deriva|"
-    r"\b(?:not|cannot)(?: be| been)? (?:altere?d?|changed?|modif(?:y|ied)|transform(?:ed)?|adapt(?:ed)?|buil[dt] upon)\b|"
-    r"\b(?:no|without) (?:modification|alteration|adaptation|change)s?\b(?! of)|"
+    r"\bno[ -]*der[iv]|\bun(?:altered|changed|modified)\b|"
+    r"\b(?:pas de|sans) modification|\bsin ?(?:obra|deriva)|\bsem ?deriva|"
+    r"\b(?:not|cannot)(?: be| been)? (?:\w+(?:,| or|, or) ){0,3}"
+    r"(?:altere?d?|changed?|modif(?:y|ied)|transform(?:ed)?|adapt(?:ed)?|buil[dt] upon)\b|"
+    r"\b(?:no|without)(?: any| further| other)* "
+    r"(?:(?:derivative|modification|alteration|adaptation|change)s?|remix\w*)\b(?! of)|"
+    rf"\b(?:not (?:permit|allow|authori|have permission)|no se permi|prohibits?\b|forbids?\b)\w*{_WORDS}{_CHANGE}|"
+    rf"{_CHANGE}{_PLAIN_WORDS}{_IS_FORBIDDEN}|"
     r"\bpermission\b[a-z ,-]{0,80} derivative"
 )
 _SHARE_ALIKE: Final = re.compile(
@@ -129,7 +162,7 @@ def code_of_prose(prose: str) -> str | None:
 @_remember
 def restriction_of_prose(prose: str) -> str | None:
     """The mildest licence that forbids what a text forbids, in whatever words; None where it forbids nothing."""
-    text = _NO_RESTRICTION.sub(" ", _plain(prose))
+    text = _BOTH.sub("commercial", _plain(prose))
     forbidden = [pattern.search(text) is not None for pattern in (_NONCOMMERCIAL, _NO_DERIVATIVES, _SHARE_ALIKE)]
     return license_name(*forbidden) if any(forbidden) else None
 
@@ -158,7 +191,7 @@ def license_name(noncommercial: bool, no_derivatives: bool, share_alike: bool) -
 
 
 def _plain(text: str) -> str:
-    return " ".join(_DASHES.sub("-", text.lower()).split())
+    return " ".join(_DASHES.sub("-", unicodedata.normalize("NFC", text).lower()).split())
 
 
 def _without_data_waiver(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from calendar import monthrange
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -10,17 +11,27 @@ from lxml import etree
 
 from builder.jats.licenses import read_license
 from builder.jats.model import ArticleMetadata
-from builder.jats.text import inline_text
+from builder.jats.text import inline_text, shortened
 
 _XML_LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"
-_PMCID: Final = re.compile(r"(?:PMC)?(\d+)(?:\.(\d+))?", re.IGNORECASE)
-_FILE_PMCID: Final = re.compile(r"PMC(\d+)(?:\.(\d+))?(?=\.|$)", re.IGNORECASE)
+_PMCID: Final = re.compile(r"(?:PMC)?([0-9]{1,12})(?:\.([0-9]{1,6}))?", re.IGNORECASE)
+_FILE_PMCID: Final = re.compile(r"PMC([0-9]{1,12})(?!\.[0-9]{7})(?:\.([0-9]{1,6}))?(?=\.|$)", re.IGNORECASE)
+_PMID: Final = re.compile(r"[0-9]{1,12}")
+_VERSION: Final = re.compile(r"[0-9]{1,6}")
 _DOI: Final = re.compile(r"10\.\d{4,9}/\S+")
-_YEAR: Final = re.compile(r"\d{4}")
+_YEAR: Final = re.compile(r"[0-9]{4}")
+_DAY_OR_MONTH: Final = re.compile(r"0?([1-9]|[12][0-9]|3[01])(?![0-9])")
+_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+#: When an author handed in a manuscript is no date of publication.
+_NOT_PUBLISHED: Final = "nihms-submitted"
 _RETRACTED_TITLE: Final = re.compile(r"\W*retracted(?: article)?\s*[:\]]", re.IGNORECASE)
 _NOTICES: Final = frozenset({"retraction", "correction", "expression-of-concern"})
 #: Identifier types of old and new files that hold the PMCID, the most explicit first.
 _PMCID_TYPES: Final = ("pmcid", "pmcid-ver", "pmc", "pmcaid")
+
+#: Longer titles and names are cut (characters).
+_MAX_TITLE: Final = 1000
+_MAX_NAME: Final = 300
 
 #: Kinds of contributors that are authors, and the parts of their names in the order they are printed in.
 _AUTHORS: Final = frozenset({"author", "collab", "group", "authors"})
@@ -33,9 +44,11 @@ def read_metadata(article: etree._Element, name: str, facts: Mapping[str, object
     stem = _stem(name)
     identifiers = _identifiers(meta)
     pmcid, version = _pmcid_and_version(identifiers, stem, facts)
-    pmid = _digits(identifiers.get("pmid")) or _digits(str(facts.get("pmid") or ""))
+    pmid = _number(_PMID, identifiers.get("pmid")) or _number(_PMID, facts.get("pmid"))
     doi = _doi(identifiers.get("doi")) or _doi(str(facts.get("doi") or ""))
     title = inline_text(None if meta is None else _grandchild(meta, "title-group", "article-title"))
+    title = shortened(title, _MAX_TITLE)
+    date = None if meta is None else _publication_date(meta)
     article_type = article.get("article-type", "")
     return ArticleMetadata(
         article_id=pmid or pmcid or doi or stem,
@@ -45,7 +58,8 @@ def read_metadata(article: etree._Element, name: str, facts: Mapping[str, object
         article_version=version,
         article_title=title,
         journal=_journal(article),
-        publication_year=_publication_year(meta),
+        publication_date=date,
+        publication_year=int(date[:4]) if date else None,
         article_type=article_type,
         language=article.get(_XML_LANG, "").strip().lower()[:2] or "en",
         authors=[] if meta is None else list(_authors(meta)),
@@ -90,13 +104,13 @@ def _pmcid_and_version(identifiers: Mapping[str, str], stem: str, facts: Mapping
     if number is None and from_facts:
         number = from_facts.group(1)
     if version is None:
-        version = _digits(str(facts.get("version") or ""))
+        version = _number(_VERSION, facts.get("version"))
     return (f"PMC{number}" if number else None), int(version or 1)
 
 
-def _digits(text: str | None) -> str | None:
-    text = (text or "").strip()
-    return text if text.isascii() and text.isdigit() else None
+def _number(pattern: re.Pattern[str], value: object) -> str | None:
+    found = pattern.fullmatch(str(value or "").strip())
+    return found.group() if found else None
 
 
 def _doi(text: str | None) -> str | None:
@@ -117,15 +131,39 @@ def _journal(article: etree._Element) -> str:
     for name in ("journal-title", "abbrev-journal-title", "journal-id"):
         title = inline_text(next(meta.iter(name), None))
         if title:
-            return title
+            return shortened(title, _MAX_NAME)
     return ""
 
 
-def _publication_year(meta: etree._Element | None) -> int | None:
-    """The earliest year of publication, in print or electronic."""
-    elements = () if meta is None else meta.iterfind("pub-date/year")
-    years = [_YEAR.search(element.text or "") for element in elements]
-    return min((int(year.group()) for year in years if year), default=None)
+def _publication_date(meta: etree._Element) -> str | None:
+    """The earliest date of publication, in print or electronic. "2019" says less than "2019-03", not that it was first."""
+    dates = [
+        (_YEAR.search(year.text or ""), date)
+        for date in meta.iterchildren("pub-date")
+        if _NOT_PUBLISHED not in (date.get("pub-type"), date.get("date-type"))
+        for year in date.iterchildren("year")
+    ]
+    found = [(int(year.group()), *_month_and_day(int(year.group()), date)) for year, date in dates if year]
+    if not found:
+        return None
+    year, month, day = min(found)
+    return f"{year:04}" + (f"-{month:02}" if month <= 12 else "") + (f"-{day:02}" if day <= 31 else "")
+
+
+def _month_and_day(year: int, date: etree._Element) -> tuple[int, int]:
+    """Above 12 and 31 where the date has none."""
+    month_text, day_text = ((date.findtext(part) or "").strip().lower() for part in ("month", "day"))
+    name = month_text[:3]
+    month = _MONTHS.index(name) + 1 if name in _MONTHS else _small_number(month_text)
+    day = _small_number(day_text)
+    if not 1 <= month <= 12:
+        return 13, 32
+    return month, day if day <= monthrange(max(year, 1), month)[1] else 32
+
+
+def _small_number(text: str) -> int:
+    found = _DAY_OR_MONTH.match(text)
+    return int(found.group(1)) if found else 99
 
 
 def _authors(meta: etree._Element) -> Iterator[str]:
@@ -134,7 +172,7 @@ def _authors(meta: etree._Element) -> Iterator[str]:
             if contributor.get("contrib-type", "author").lower() in _AUTHORS:
                 name = _author_name(contributor)
                 if name:
-                    yield name
+                    yield shortened(name, _MAX_NAME)
 
 
 def _author_name(contributor: etree._Element) -> str:

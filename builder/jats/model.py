@@ -20,7 +20,10 @@ class ArticleMetadata:
     article_version: int
     article_title: str
     journal: str
+    publication_date: str | None
+    """The earliest, as precise as the article says: ``2019``, ``2019-03`` or ``2019-03-07``."""
     publication_year: int | None
+    """The year of that date."""
     article_type: str
     language: str
     authors: list[str]

@@ -90,6 +90,11 @@ def inline_text(element: etree._Element | None) -> str:
     return own_text(element, Counter()).text
 
 
+def shortened(text: str, limit: int) -> str:
+    """At most ``limit`` characters. Titles and names are published as metadata, also where the text must not be."""
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
 def legacy_text(element: etree._Element) -> str:
     """Text by the rule of the authors' release: all text nodes joined with spaces, white space collapsed."""
     return " ".join(" ".join(map(str, element.itertext())).split())

@@ -17,7 +17,7 @@ from builder.jats.collector import MAX_DEPTH, too_deep
 from builder.jats.counting import count_characters, count_element
 from builder.jats.model import Paragraph
 from builder.jats.reasons import DropReason
-from builder.jats.text import inline_text, own_text
+from builder.jats.text import inline_text, own_text, shortened
 
 _XML_LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"
 
@@ -57,6 +57,7 @@ _ZONES: Final = {
 }
 #: Elements that are units of text wherever they stand, lines kept or not.
 _UNITS: Final = {"p": False, "verse-group": False, "preformat": True, "code": True}
+_MAX_HEADING: Final = 300
 #: Elements whose title, or label alone, heads the paragraphs inside.
 _LABELLED: Final = frozenset({"sec", "app", "boxed-text"})
 
@@ -231,4 +232,4 @@ def _heading(element: etree._Element, title: etree._Element | None, label: etree
         title = element.find("caption/title")
     if title is None and element.tag not in _LABELLED:
         return ""
-    return f"{inline_text(label)} {inline_text(title)}".strip()
+    return shortened(f"{inline_text(label)} {inline_text(title)}".strip(), _MAX_HEADING)

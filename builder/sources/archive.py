@@ -10,6 +10,7 @@ import bz2
 import gzip
 import lzma
 import re
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -34,6 +35,9 @@ from builder.sources.base import (
 #: Limits against archives made to fill a disk or a memory.
 MAX_MEMBERS = 10_000_000
 MAX_UNPACKED_BYTES = 2 * 2**40
+#: A member's name, and what stands in a tar between two members: paths are shorter than both (bytes).
+MAX_NAME_BYTES = 1024
+MAX_HEADER_BYTES = 2**20
 #: XML compresses about 5 to 20 times; beyond this a member is a bomb.
 MAX_COMPRESSION_RATIO = 1000
 
@@ -42,7 +46,10 @@ _REPACK_FORMAT = "v1"
 _TAR_END = 1024
 _FACTS_NAME = re.compile(r"(^|/)PMC[0-9]+(\.[0-9]+)?\.json$")
 
-_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, NotImplementedError, RuntimeError)
+_DAMAGED = (
+    *(zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, struct.error),
+    *(EOFError, NotImplementedError, RuntimeError, ValueError),
+)
 
 
 class ZipSource(Source):
@@ -68,6 +75,7 @@ class ZipSource(Source):
             raise SourceError(f"cannot read {self.location} as a zip archive: {error}; download it again") from error
 
     def _check(self, info: zipfile.ZipInfo) -> None:
+        _check_name(info.filename, self.location)
         if info.flag_bits & 1:
             raise SourceError(f"{info.filename} in {self.location} is encrypted; unpack it yourself and pass the folder")
         if info.file_size > max(info.compress_size, 1) * MAX_COMPRESSION_RATIO:
@@ -121,7 +129,7 @@ def repack_tar(path: Path) -> Path:
             with _decompressed(path) as stream, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as out:
                 watched = _Watched(stream)
                 with tarfile.open(fileobj=cast(IO[bytes], watched), mode="r|") as tar:
-                    _copy_members(tar, out, path)
+                    _copy_members(tar, watched, out, path)
                 watched.check_end()
         except _DAMAGED as error:
             raise SourceError(f"cannot read {path} as a tar archive: {error}; download it again") from error
@@ -140,17 +148,34 @@ def _decompressed(path: Path) -> IO[bytes]:
 
 
 class _Watched:
-    """A stream that knows how it ended. tarfile takes a tar that was cut off at a header for a whole one."""
+    """A stream that knows how it ended, and that ends a header of gigabytes, which tarfile would read into memory.
+
+    tarfile takes a tar that was cut off at a header for a whole one.
+    """
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._tail = b""
+        self._position = 0
+        self._limit: int | None = None
+        self.expect_header(0)
 
     def read(self, size: int) -> bytes:
         """As the stream's own."""
         data = self._stream.read(size)
         self._tail = (self._tail + data)[-_TAR_END:]
+        self._position += len(data)
+        if self._limit is not None and self._position > self._limit:
+            raise tarfile.ReadError(f"a header of more than {MAX_HEADER_BYTES} bytes")
         return data
+
+    def expect_header(self, offset: int) -> None:
+        """Up to the next call, refuse to read what is too far behind ``offset`` to be a header."""
+        self._limit = offset + MAX_HEADER_BYTES
+
+    def expect_data(self) -> None:
+        """Let any number of bytes be read from here on."""
+        self._limit = None
 
     def check_end(self) -> None:
         """Read to the end, which is at least two blocks of zeros (POSIX.1, pax: ustar interchange format)."""
@@ -160,18 +185,44 @@ class _Watched:
             raise tarfile.ReadError("it ends too early")
 
 
-def _copy_members(tar: tarfile.TarFile, out: zipfile.ZipFile, path: Path) -> None:
+def _copy_members(tar: tarfile.TarFile, watched: _Watched, out: zipfile.ZipFile, path: Path) -> None:
     total = 0
-    for number, member in enumerate(tar):
+    for number, member in enumerate(_members(tar, watched)):
         total += member.size
         if number >= MAX_MEMBERS or total > MAX_UNPACKED_BYTES:
             raise SourceError(f"{path} unpacks to more than {MAX_MEMBERS} files or {MAX_UNPACKED_BYTES} bytes: refused")
         if not member.isfile() or not (is_article_name(member.name) or _FACTS_NAME.search(member.name)):
             continue
+        _check_name(member.name, str(path))
         stream = tar.extractfile(member)
         if stream is not None:
             # one byte above the limit is enough for ingest to set the article aside with its reason
             _copy(stream, out, zipfile.ZipInfo(_plain(member.name)), MAX_ARTICLE_BYTES + 1)
+
+
+def _members(tar: tarfile.TarFile, watched: _Watched) -> Iterator[tarfile.TarInfo]:
+    while True:
+        watched.expect_header(tar.offset)
+        member = tar.next()
+        watched.expect_data()
+        if member is None:
+            return
+        yield member
+        # tarfile keeps all headers that it has read
+        tar.members = []  # type: ignore[attr-defined]
+        tar.pax_headers = {}
+
+
+def _check_name(name: str, location: str) -> None:
+    try:
+        is_good = len(name.encode()) <= MAX_NAME_BYTES and "\0" not in name
+    except UnicodeEncodeError:
+        is_good = False
+    if not is_good:
+        raise SourceError(
+            f"{location} has a member named {name[:60]!a} …: not UTF-8, with a NUL, or longer than {MAX_NAME_BYTES} bytes; "
+            f"rename it and pack again"
+        )
 
 
 def _plain(name: str) -> str:

@@ -21,8 +21,9 @@ MAX_ARTICLE_BYTES = 256 * 2**20
 #: A metadata JSON larger than this is not one (bytes).
 MAX_FACTS_BYTES = 16 * 2**20
 
-_PMC_NAME = re.compile(r"^PMC([0-9]+)(?:\.([0-9]+))?$")
-_DIGITS = re.compile(r"([0-9]+)")
+_PMC_NAME = re.compile(r"^PMC([0-9]{1,12})(?:\.([0-9]{1,6}))?$")
+#: Python refuses to read a number of several thousand digits.
+_DIGITS = re.compile(r"([0-9]{1,18})")
 #: Aim at this many shards, so that a few workers are busy to the end and little is lost when a run is killed …
 _SHARDS_WANTED = 16
 #: … but never put fewer or more articles than this into one (1,024 articles are about 40 thousand paragraphs).
@@ -94,6 +95,9 @@ def with_facts(name: str, data: bytes, facts_json: bytes | None) -> SourceArticl
         return SourceArticle(name, data, fault=f"larger than {MAX_FACTS_BYTES} bytes")
     try:
         facts = json.loads(facts_json)
+        json.dumps(facts, ensure_ascii=False).encode()
+    except UnicodeError:
+        return SourceArticle(name, data, fault="not Unicode")
     except (ValueError, RecursionError) as error:
         return SourceArticle(name, data, fault=f"not JSON: {error}")
     if not isinstance(facts, dict):

@@ -120,6 +120,7 @@ def _batch(name: str, article: Article, kept: Sequence[tuple[int, Paragraph, int
         "article_title": meta.article_title,
         "journal": meta.journal,
         "publication_year": meta.publication_year,
+        "publication_date": meta.publication_date,
         "article_type": meta.article_type,
         "license_code": meta.license.code,
         "license_commercial": meta.license.terms.commercial,
