@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -20,11 +19,13 @@ from builder import __version__
 from builder.atomic import write_json
 from builder.errors import EmptyResult, SourceError
 from builder.fetch import sha256_of
+from builder.populate.bookkeeping import INPUTS, KEYS, earlier_files, forget, forget_damaged, remove_stale
 from builder.populate.card import read_card
-from builder.populate.dataset import BOOKKEEPING, PlannedFile, check_places, plan_dataset
+from builder.populate.dataset import BOOKKEEPING, check_places, plan_dataset
 from builder.populate.extract import ExtractTexts
 from builder.populate.fill import FillFile
 from builder.populate.finishing import carry_over, missed_rows, write_card, write_manifest, write_report
+from builder.populate.formats import read_json
 from builder.populate.index import ReadIdentities, write_articles
 from builder.populate.opening import open_for
 from builder.populate.reasons import Rule
@@ -38,9 +39,6 @@ from builder.stage import Progress
 #: Stages whose files are only needed until the dataset is filled.
 _TEMPORARY = ("rows", "texts")
 _ARTICLES = "articles.arrow"
-#: What the wanted files were before they were filled; where that happens in place, nothing else tells.
-_INPUTS = "inputs.json"
-_KEYS = "keys.json"
 
 
 def populate(
@@ -119,6 +117,7 @@ class _Run:
         self.root, self.splits, self.rule = root, splits, rule
         self.folder = StageFolder(target, target / BOOKKEEPING)
         self.in_place, self.is_again = root == target, False
+        forget_damaged(self.folder)
         self.chosen: Settings = {
             "version": __version__,
             "dataset": str(root),
@@ -126,7 +125,7 @@ class _Run:
             "splits": sorted(splits),
         }
         if self._is_complete and not _same(self.folder.settings(), self.chosen, rule):
-            self._forget()
+            forget(self.folder)
         self._plan()
 
     @property
@@ -135,14 +134,14 @@ class _Run:
         return self.in_place and self.folder.manifest_path.is_file()
 
     def _plan(self) -> None:
-        self.plan = plan_dataset(self.root, self.splits, self.rule, _earlier(self.folder) if self.in_place else {})
+        self.plan = plan_dataset(self.root, self.splits, self.rule, earlier_files(self.folder) if self.in_place else {})
         self.buckets = bucket_count(sum(file.nulls for file in self.plan.wanted))
         self.settings: Settings = {**self.chosen, "rule": self.plan.rule.value}
         self.digest = digest(self.settings)
 
     def begin_again(self) -> None:
         """Take the dataset as an earlier run left it for the one to fill."""
-        self._forget()
+        forget(self.folder)
         self._plan()
         self.is_again = True
 
@@ -163,7 +162,7 @@ class _Run:
             if self._is_complete:
                 raise _OtherArticles
             self.folder.manifest_path.unlink(missing_ok=True)
-            write_json(self.folder.bookkeeping / _INPUTS, [asdict(file) for file in self.plan.wanted])
+            write_json(self.folder.bookkeeping / INPUTS, [asdict(file) for file in self.plan.wanted])
             rows = self._collect_rows(pool)
             index = self._stage(
                 "index", plan_shards(everything, articles_per_shard(len(everything))), pool,
@@ -171,7 +170,7 @@ class _Run:
             )  # fmt: skip
             write_articles(index, self.folder.bookkeeping / _ARTICLES, self.buckets)
             texts = self._extract(source, state, rows, pool)
-            task = FillFile(self.plan, tuple(texts), read_card(self.plan.root).filters, self.folder, self.digest)
+            task = FillFile(self.plan, tuple(texts), read_card(self.plan.root), self.folder, self.digest)
             run_stage("fill", self.folder, shards, self._is_filled, task, pool, self.progress)
         return self._finish(shards)
 
@@ -194,9 +193,9 @@ class _Run:
 
         Kept, since a dataset that was filled in place no longer tells.
         """
-        kept = self.folder.bookkeeping / _KEYS
+        kept = self.folder.bookkeeping / KEYS
         if kept.is_file():
-            return dict(json.loads(kept.read_text(encoding="utf-8")))
+            return dict(read_json(kept))
         keys: dict[str, int | None] = {}
         for path in self._collect_rows(pool):
             reader = pa.ipc.open_file(pa.memory_map(str(path)))
@@ -246,38 +245,13 @@ class _Run:
         for name in _TEMPORARY:
             shutil.rmtree(self.folder.bookkeeping / name, ignore_errors=True)
         (self.folder.bookkeeping / _ARTICLES).unlink(missing_ok=True)
-        self._remove_stale(shards)
+        remove_stale(self.folder, shards)
         write_json(self.folder.manifest_path, report)
         return report | {"output": str(self.target), "misses": str(self.folder.rejects)}
-
-    def _remove_stale(self, shards: Sequence[Shard]) -> None:
-        planned = {f"{shard.index:05d}" for shard in shards}
-        for path in [*self.folder.record_path(Shard(0, (), "")).parent.glob("*.json"), *self.folder.rejects.glob("*")]:
-            if path.stem not in planned:
-                path.unlink()
-
-    def _forget(self) -> None:
-        """Clear the bookkeeping of a complete run, whose dataset is now what this one begins with."""
-        for path in self.folder.bookkeeping.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name != ".lock":
-                path.unlink()
 
 
 def _same(settings: Settings, chosen: Settings, rule: Rule | None) -> bool:
     return settings == {**chosen, "rule": rule.value if rule else settings.get("rule")}
-
-
-def _earlier(folder: StageFolder) -> dict[str, PlannedFile]:
-    """Files that an unfinished or finished run has filled in place, as they were before, by the sha256 they have now."""
-    try:
-        files = [PlannedFile(**item) for item in json.loads((folder.bookkeeping / _INPUTS).read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError):
-        return {}
-    records = [folder.read_record(Shard(index, (), "")) for index in range(len(files))]
-    pairs = zip(files, records, strict=True)
-    return {record.sha256: file for file, record in pairs if record is not None and record.file == file.name}
 
 
 def missed_in_all(report: dict[str, Any]) -> int:

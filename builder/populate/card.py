@@ -13,15 +13,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
+
+from builder.errors import SourceError
+from builder.populate.front import dump_front, read_front
 
 CARD = "README.md"
+#: A longer file is no card (bytes).
+_MAX_BYTES = 1_000_000
 #: What is added to a config's description and to the text, so that it can be found and replaced.
 _DESCRIPTION_MARK = re.compile(r" ?Texts filled in \([0-9a-f]{16}\)\.")
 _NOTE_BEGIN, _NOTE_END = "<!-- populate -->", "<!-- /populate -->"
 _NOTE = re.compile(rf"{_NOTE_BEGIN}.*?{_NOTE_END}\n*", re.DOTALL)
-_FRONT = re.compile(r"\A---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,33 +48,54 @@ class Card:
     def configs(self) -> dict[str, dict[str, Any]]:
         """The entries of ``configs:`` by name."""
         entries = _list_of_dicts(self.front.get("configs"))
-        return {str(entry.get("config_name", "default")): entry for entry in entries}
+        return {_name(entry): entry for entry in entries}
 
     @property
     def data_files(self) -> list[tuple[str, str]]:
         """(split, path or pattern) of all configs, without repetitions."""
         return list(dict.fromkeys(pair for entry in self.configs.values() for pair in _listed(entry)))
 
-    @property
-    def filters(self) -> dict[str, Any]:
-        """For each config its row filter as an Arrow expression, None where it takes all rows."""
-        return {name: _expression(entry.get("filters")) for name, entry in self.configs.items()}
+    def filters_of(self, name: str, schema: pa.Schema) -> dict[str, Any]:
+        """For each config that has this file its row filter as an Arrow expression, None where it takes all rows.
+
+        Raises:
+            SourceError: a filter is none, or does not fit the columns of the file.
+        """
+        found = {}
+        for config, entry in self.configs.items():
+            if any(matches(name, pattern) for _, pattern in _listed(entry)):
+                try:
+                    found[config] = _expression(entry.get("filters"))
+                    if found[config] is not None:
+                        schema.empty_table().filter(found[config])
+                except (ValueError, TypeError, LookupError, ArithmeticError, pa.ArrowException) as error:
+                    reason = str(error).split("\n")[0]
+                    raise SourceError(
+                        f"the filters of the config {config!r} in {CARD} do not fit {name}: {reason}; correct them"
+                    ) from error
+        return found
 
 
 def read_card(root: Path) -> Card:
-    """The card of a dataset folder; an empty one if there is none, or none that can be read."""
+    """The card of a dataset folder; an empty one if there is none, or none that is text.
+
+    Raises:
+        SourceError: it is not a plain file, or too large, or its YAML is made to be costly to read.
+    """
+    path = root / CARD
+    if not path.exists():
+        return Card()
+    if not path.is_file() or path.stat().st_size > _MAX_BYTES:
+        raise SourceError(f"{path} is not a plain file of at most {_MAX_BYTES} bytes; remove it, or get the card again")
     try:
-        text = (root / CARD).read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return Card()
-    match = _FRONT.match(text)
-    if match is None:
-        return Card(body=text)
     try:
-        front = yaml.safe_load(match[1])
-    except (yaml.YAMLError, RecursionError):
-        return Card(body=text)
-    return Card(front, text[match.end() :]) if isinstance(front, dict) else Card(body=text)
+        front, body = read_front(text)
+    except ValueError as error:
+        raise SourceError(f"the YAML at the top of {path} is refused: {error}; correct it") from error
+    return Card(front, body)
 
 
 def filled_card(card: Card, files: Mapping[str, FilledFile], digest: str, note: str) -> str | None:
@@ -82,39 +107,52 @@ def filled_card(card: Card, files: Mapping[str, FilledFile], digest: str, note: 
         return None
     front = dict(card.front)
     mark = f"Texts filled in ({digest[:16]})."
-    if not all(mark in str(entry.get("description", "")) for entry in card.configs.values()):
+    if not all(mark in _text(entry.get("description")) for entry in card.configs.values()):
         front["configs"] = [_marked(entry, mark) for entry in _list_of_dicts(front.get("configs"))]
         info = front.get("dataset_info")
-        grown = [_grown(entry, card, files) for entry in _list_of_dicts([info] if isinstance(info, dict) else info)]
+        growth = {name: _growth(name, entry, files) for name, entry in card.configs.items()}
+        infos = _list_of_dicts([info] if isinstance(info, dict) else info)
+        grown = [_grown(entry, *growth.get(_name(entry), ({}, 0))) for entry in infos]
         if grown:
             front["dataset_info"] = grown[0] if isinstance(info, dict) else grown
-    text = yaml.safe_dump({key: value for key, value in front.items() if value != []}, sort_keys=False, allow_unicode=True)
+    text = dump_front({key: value for key, value in front.items() if value != []})
     body = _NOTE.sub("", card.body).lstrip("\n")
     return f"---\n{text}---\n\n{_NOTE_BEGIN}\n{note}\n{_NOTE_END}\n\n{body}"
 
 
 def _marked(entry: dict[str, Any], mark: str) -> dict[str, Any]:
-    before = _DESCRIPTION_MARK.sub("", str(entry.get("description") or ""))
+    before = _DESCRIPTION_MARK.sub("", _text(entry.get("description")))
     return entry | {"description": f"{before} {mark}".strip()}
 
 
-def _grown(info: dict[str, Any], card: Card, files: Mapping[str, FilledFile]) -> dict[str, Any]:
+def _growth(name: str, config: Mapping[str, Any], files: Mapping[str, FilledFile]) -> tuple[dict[str, int], int]:
+    """Bytes that the texts added to each split of a config, and those by which its files grew."""
+    added: dict[str, int] = {}
+    used = set()
+    for split, path in _listed(config, repeated=True):
+        for key, file in files.items():
+            if matches(key, path):
+                added[split] = added.get(split, 0) + file.added.get(name, 0)
+                used.add(key)
+    return added, sum(files[key].after - files[key].before for key in used)
+
+
+def _grown(info: dict[str, Any], added: Mapping[str, int], growth: int) -> dict[str, Any]:
     """``dataset_info`` of one config with its sizes in bytes brought up to date."""
-    name = str(info.get("config_name", "default"))
-    listed = list(_listed(card.configs.get(name, {}), repeated=True))
-    splits = []
-    for split in _list_of_dicts(info.get("splits")):
-        paths = [path for of, path in listed if of == split.get("name")]
-        added = sum(file.added.get(name, 0) for path in paths for key, file in files.items() if matches(key, path))
-        splits.append(
-            split | ({"num_bytes": split["num_bytes"] + added} if isinstance(split.get("num_bytes"), int) else {})
-        )
-    used = [file for key, file in files.items() if any(matches(key, path) for _, path in listed)]
-    changed: dict[str, Any] = {"splits": splits} if splits else {}
+    changed: dict[str, Any] = {}
+    splits = _list_of_dicts(info.get("splits"))
+    if splits:
+        changed["splits"] = [
+            split | {"num_bytes": split["num_bytes"] + added.get(_text(split.get("name")), 0)}
+            if isinstance(split.get("num_bytes"), int)
+            else split
+            for split in splits
+        ]
+        if isinstance(info.get("dataset_size"), int):
+            sizes = [split.get("num_bytes") for split in changed["splits"]]
+            changed["dataset_size"] = sum(size for size in sizes if isinstance(size, int))
     if isinstance(info.get("download_size"), int):
-        changed["download_size"] = info["download_size"] + sum(file.after - file.before for file in used)
-    if splits and isinstance(info.get("dataset_size"), int):
-        changed["dataset_size"] = sum(split.get("num_bytes", 0) for split in splits)
+        changed["download_size"] = info["download_size"] + growth
     return info | changed
 
 
@@ -129,7 +167,7 @@ def _listed(entry: Mapping[str, Any], *, repeated: bool = False) -> Iterator[tup
     pairs = []
     for item in found if isinstance(found, list) else [found]:
         split, paths = (item.get("split", "train"), item.get("path")) if isinstance(item, dict) else ("train", item)
-        pairs += [(str(split), path) for path in (paths if isinstance(paths, list) else [paths]) if isinstance(path, str)]
+        pairs += [(_text(split), path) for path in (paths if isinstance(paths, list) else [paths]) if isinstance(path, str)]
     yield from pairs if repeated else dict.fromkeys(pairs)
 
 
@@ -142,6 +180,15 @@ def _expression(filters: Any) -> pc.Expression | None:
         return [tuple(item) if item and not isinstance(item[0], list) else tuples(item) for item in items]
 
     return filters_to_expression(tuples(filters))
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    return _text(entry.get("config_name")) or "default"
+
+
+def _text(value: Any) -> str:
+    """A scalar of the YAML as text; nothing for lists and the like."""
+    return str(value) if isinstance(value, str | int | float) else ""
 
 
 def _list_of_dicts(value: Any) -> list[dict[str, Any]]:

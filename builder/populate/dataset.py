@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from builder.errors import BuilderError, SourceError
 from builder.fetch import sha256_of
 from builder.populate.card import Card, matches, read_card
-from builder.populate.formats import DataFile, filled_schema, open_data
+from builder.populate.formats import TEXT, DataFile, check_columns, filled_schema, open_data, read_json
 from builder.populate.reasons import Rule
 
 #: Bookkeeping of populate in its output. The leading dot hides its files from the guesses of load_dataset.
@@ -70,7 +70,7 @@ def plan_dataset(root: Path, splits: Sequence[str], rule: Rule | None, earlier: 
         earlier: files that an earlier run has filled in place, as they were before, by the sha256 they have now.
 
     Raises:
-        SourceError: no dataset, a file that cannot be read or lacks columns, or no such split.
+        SourceError: no dataset, a file that cannot be read or has other columns, a bad card or link, or no such split.
     """
     if not root.is_dir():
         raise SourceError(f"{root} is not a folder; pass a dataset folder, or download the dataset first")
@@ -84,25 +84,30 @@ def plan_dataset(root: Path, splits: Sequence[str], rule: Rule | None, earlier: 
         there = ", ".join(sorted(set(split_of.values())))
         raise SourceError(f"no split {missing[0]!r} in {root}; it has: {there}")
     files = tuple(_look(root, name, split_of[name], splits, earlier) for name in names)
-    return Plan(root, _rule(root, [file.name for file in files if file.wanted], rule), files)
+    return Plan(root, _rule(root, card, [file.name for file in files if file.wanted], rule), files)
 
 
 def _look(root: Path, name: str, split: str, splits: Sequence[str], earlier: Mapping[str, PlannedFile]) -> PlannedFile:
     path = root / name
     if earlier and (before := earlier.get(sha256_of(path))) is not None and before.name == name:
         return before
-    rows, nulls = open_data(path).count()
+    file = open_data(path)
+    if file.schema().names.count(TEXT) > 1:
+        check_columns(file, [TEXT])
+    rows, nulls = file.count()
     wanted = nulls > 0 and (not splits or split in splits)
     return PlannedFile(name, split, rows, nulls, wanted, sha256_of(path) if wanted else "", path.stat().st_size)
 
 
-def _rule(root: Path, names: Sequence[str], forced: Rule | None) -> Rule:
-    """The rule that fits all wanted files, whose columns are checked."""
+def _rule(root: Path, card: Card, names: Sequence[str], forced: Rule | None) -> Rule:
+    """The rule that fits all wanted files, whose columns are checked, and with them the filters of the card."""
     columns = {name: set(open_data(root / name).schema().names) for name in names}
     is_exact = not columns or any(_HASH in found for found in columns.values())
     rule = forced or (Rule.EXACT if is_exact else Rule.LEGACY)
     for name, found in columns.items():
-        filled_schema(open_data(root / name))
+        file = open_data(root / name)
+        card.filters_of(name, filled_schema(file))
+        check_columns(file, sorted({"id", *COLUMNS[rule]}), ["article_version"])
         lacking = [column for column in COLUMNS[rule] if column not in found]
         if lacking:
             raise SourceError(
@@ -118,7 +123,8 @@ def data_files(root: Path, card: Card) -> list[str]:
     listed = [pattern for _, pattern in card.data_files]
     if listed:
         found = [name for name in everything if any(matches(name, pattern) for pattern in listed)]
-        missing = [pattern for pattern in listed if "*" not in pattern and pattern not in everything]
+        there = set(everything)
+        missing = [pattern for pattern in listed if "*" not in pattern and pattern not in there]
         if missing:
             raise SourceError(f"{root / missing[0]} is missing, though the card lists it; download the dataset again")
         return [name for name in found if name.endswith(".parquet")]
@@ -131,7 +137,7 @@ def data_files(root: Path, card: Card) -> list[str]:
 def _saved_files(root: Path, state: str) -> Iterator[str]:
     folder = PurePosixPath(state).parent
     try:
-        files = [str(item["filename"]) for item in json.loads((root / state).read_text(encoding="utf-8"))["_data_files"]]
+        files = [str(item["filename"]) for item in read_json(root / state)["_data_files"]]
     except (ValueError, KeyError, TypeError) as error:
         raise SourceError(f"cannot read {root / state}: {error!r}; save the dataset again") from error
     for file in files:
@@ -143,18 +149,29 @@ def _saved_files(root: Path, state: str) -> Iterator[str]:
 def splits_of(names: Sequence[str], card: Card) -> dict[str, str]:
     """The split of each data file: as the card says, else its folder (save_to_disk), else the start of its name."""
     found = {}
+    listed = card.data_files
     for name in names:
         path = PurePosixPath(name)
-        by_card = (split for split, pattern in card.data_files if matches(name, pattern))
+        by_card = (split for split, pattern in listed if matches(name, pattern))
         own = (path.parent.name or "train") if path.suffix == ".arrow" else path.stem.split("-")[0]
         found[name] = next(by_card, own)
     return found
 
 
 def all_files(root: Path) -> Iterator[str]:
-    """Names of all files of the dataset, sorted; what tools keep beside it is left out."""
+    """Names of all files of the dataset, sorted; what tools keep beside it is left out.
+
+    Raises:
+        SourceError: a link leads out of the dataset: what is there would be read and carried over.
+    """
+    inside = [Path(os.path.realpath(root))]
+    if inside[0].parent.name == "snapshots":  # of the Hub's cache, whose files are links
+        inside.append(inside[0].parent.parent / "blobs")
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if name not in TOOL_FOLDERS)
+        for path in (Path(folder) / name for name in (*folders, *files)):
+            if path.is_symlink() and not any(map(Path(os.path.realpath(path)).is_relative_to, inside)):
+                raise SourceError(f"{path} is a link that leads out of the dataset; put a copy in its place, or remove it")
         for file in sorted(files):
             if (Path(folder) / file).is_file():
                 yield (Path(folder) / file).relative_to(root).as_posix()
@@ -164,8 +181,26 @@ def check_places(root: Path, output: Path | None, in_place: bool) -> Path:
     """Where the filled dataset goes.
 
     Raises:
-        BuilderError: that would write over the dataset without having been asked to, or into a folder of others.
+        BuilderError: that would write over the dataset without having been asked to, or into a folder of others, or the
+            bookkeeping there has links, so that a run would write elsewhere.
     """
+    target = _target(root, output, in_place)
+    _refuse_links(target / BOOKKEEPING)
+    return target
+
+
+def _refuse_links(bookkeeping: Path) -> None:
+    inside = (Path(folder) / name for folder, *names in os.walk(bookkeeping) for name in (*names[0], *names[1]))
+    for path in (bookkeeping, *inside):
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:  # of another run, that goes on
+            continue
+        if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+            raise SourceError(f"{path} is a link or no plain file, which populate never makes; remove it and run again")
+
+
+def _target(root: Path, output: Path | None, in_place: bool) -> Path:
     if in_place:
         if output is not None and output.resolve() != root.resolve():
             raise BuilderError("--in-place fills the dataset folder itself; leave out --output")

@@ -24,6 +24,8 @@ from builder.sources import Source, SourceArticle
 TEXT_SCHEMA = pa.schema(
     [("place", pa.int64()), ("text", pa.large_string()), ("reason", pa.string()), ("detail", pa.string())]
 )
+#: Texts written at once (characters). Any number of rows may name the same text, which is in memory once.
+_BATCH_CHARACTERS = 1 << 26
 #: Rows a file can have; parquet files have some millions.
 _MAX_ROWS = 1 << 40
 
@@ -76,12 +78,11 @@ class ExtractTexts:
         """See :data:`builder.populate.stages.Task`."""
         outcomes: dict[int, Outcome] = {}
         self._fill(self._rows_by_key(shard.index), self._files_by_key(shard.index), outcomes)
-        places = sorted(outcomes)
-        columns = [[outcomes[place][part] for place in places] for part in range(3)]
-        table = pa.table([places, *columns], schema=TEXT_SCHEMA)
         with atomic_path(self.folder.output(shard)) as temporary, arrow_writer(temporary, TEXT_SCHEMA) as writer:
-            writer.write_table(table)
-        self.folder.write_record(shard, self.settings_digest, table.num_rows, {})
+            for places in _in_batches(outcomes):
+                columns = [[outcomes[place][part] for place in places] for part in range(3)]
+                writer.write_table(pa.table([places, *columns], schema=TEXT_SCHEMA))
+        self.folder.write_record(shard, self.settings_digest, len(outcomes), {})
 
     def _rows_by_key(self, bucket: int) -> dict[str, list[Row]]:
         found: dict[str, list[Row]] = {}
@@ -117,6 +118,20 @@ class ExtractTexts:
         for article, (_, asked) in zip(articles, work, strict=True):
             left = [row for row in asked if (done := outcomes.get(row.place)) is None or done[0] is None]
             _answer(article, left, texts, outcomes)
+
+
+def _in_batches(outcomes: dict[int, Outcome]) -> Iterator[list[int]]:
+    """The places in order, so many at once as may be written together."""
+    batch: list[int] = []
+    characters = 0
+    for place in sorted(outcomes):
+        batch.append(place)
+        characters += len(outcomes[place][0] or "")
+        if characters >= _BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
 
 
 def _right_version(rows: list[Row], files: list[File]) -> Iterator[tuple[str, list[Row]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import uuid
@@ -14,6 +13,7 @@ from builder import __version__
 from builder.atomic import PART_MARK, atomic_path, write_json, write_text
 from builder.populate.card import CARD, FilledFile, filled_card, read_card
 from builder.populate.dataset import REPORT, Plan, all_files
+from builder.populate.formats import read_json
 from builder.shards import Record, digest, merge_counts
 
 MANIFEST = "manifest.json"
@@ -35,8 +35,10 @@ def carry_over(plan: Plan, output: Path, records: Sequence[Record]) -> None:
 
 def _renew_fingerprint(state: Path, fingerprint: str) -> None:
     """What ``map`` and ``filter`` of ``datasets`` made of the unfilled rows must not be taken for the filled ones'."""
-    value = json.loads(state.read_text(encoding="utf-8"))
-    write_json(state, value | {"_fingerprint": fingerprint})
+    try:
+        write_json(state, read_json(state) | {"_fingerprint": fingerprint})
+    except (ValueError, TypeError):  # somebody else's
+        return
 
 
 def _link(source: Path, final: Path) -> None:
@@ -85,19 +87,18 @@ def write_manifest(plan: Plan, output: Path, records: Sequence[Record]) -> None:
         return
     made = {record.file: record for record in records}
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = read_json(path)
         files = [
             entry
             | ({"bytes": made[entry["path"]].bytes, "sha256": made[entry["path"]].sha256} if entry["path"] in made else {})
             for entry in manifest["files"]
         ]
         build = digest([(PurePosixPath(entry["path"]).name, entry["sha256"]) for entry in files])
+        origin = manifest.get("populated_from", manifest.get("build"))
+        write_json(output / MANIFEST, manifest | {"files": files, "build": build, "populated_from": origin})
     except (ValueError, KeyError, TypeError):  # somebody else's
         if path.resolve() != (output / MANIFEST).resolve():
             _link(path, output / MANIFEST)
-        return
-    origin = manifest.get("populated_from", manifest.get("build"))
-    write_json(output / MANIFEST, manifest | {"files": files, "build": build, "populated_from": origin})
 
 
 def write_card(plan: Plan, output: Path, records: Sequence[Record], report: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from builder.atomic import atomic_path
 from builder.populate.dataset import COLUMNS, Plan
-from builder.populate.formats import TEXT
+from builder.populate.formats import TEXT, reading
 from builder.populate.reasons import Rule
 from builder.populate.store import arrow_writer, bucket_of
 from builder.shards import Shard, StageFolder
@@ -42,7 +42,11 @@ class CollectRows:
     def __call__(self, shard: Shard) -> None:
         """See :data:`builder.populate.stages.Task`."""
         rows = 0
-        with atomic_path(self.folder.output(shard)) as temporary, arrow_writer(temporary, ROW_SCHEMA) as writer:
+        with (
+            reading(self.plan.data(self.plan.wanted[shard.index]).path),
+            atomic_path(self.folder.output(shard)) as temporary,
+            arrow_writer(temporary, ROW_SCHEMA) as writer,
+        ):
             for batch in self._batches(shard.index):
                 writer.write_batch(batch)
                 rows += batch.num_rows
@@ -58,7 +62,7 @@ class CollectRows:
             first += batch.num_rows
 
     def _wanted(self, batch: pa.RecordBatch, first: int) -> Iterator[pa.RecordBatch]:
-        keys, paths = row_keys(batch, self.plan.rule), as_strings(batch["path"])
+        keys, paths = row_keys(batch, self.plan.rule), column_of(batch, "path")
         mask = pc.and_(pc.is_valid(keys), pc.is_valid(paths))
         if TEXT in batch.schema.names:
             mask = pc.and_(mask, pc.is_null(batch[TEXT]))
@@ -67,10 +71,10 @@ class CollectRows:
         nothing = pa.nulls(batch.num_rows)
         columns = {
             "key": keys,
-            "version": batch["article_version"] if exact else nothing,
+            "version": column_of(batch, "article_version", pa.int32()) if exact else nothing,
             "row": numbers,
             "path": paths,
-            "sha256": batch["text_sha256"] if exact else nothing,
+            "sha256": column_of(batch, "text_sha256") if exact else nothing,
         }
         table = pa.table(columns).filter(mask).combine_chunks()
         if table.num_rows == 0:
@@ -86,13 +90,22 @@ def row_keys(batch: pa.RecordBatch, rule: Rule) -> pa.Array:
     Exact: the PMCID, or what the row's id begins with (the DOI or the file's stem). Legacy: ``article_id``, a PMID.
     """
     if rule is Rule.LEGACY:
-        keys = pc.utf8_trim_whitespace(as_strings(batch["article_id"]))
+        keys = pc.utf8_trim_whitespace(column_of(batch, "article_id"))
     else:
-        prefix = pc.replace_substring_regex(as_strings(batch["id"]), r"_p[0-9]+$", "")
-        keys = pc.coalesce(as_strings(batch["pmcid"]), prefix)
+        prefix = pc.replace_substring_regex(column_of(batch, "id"), r"_p[0-9]+$", "")
+        keys = pc.coalesce(column_of(batch, "pmcid"), prefix)
     return pc.if_else(pc.equal(keys, ""), None, keys)
 
 
-def as_strings(column: pa.Array) -> pa.Array:
-    """The column as strings; numbers are written out."""
-    return column if pa.types.is_string(column.type) else column.cast(pa.string())
+def column_of(batch: pa.RecordBatch, name: str, kind: pa.DataType | None = None) -> pa.Array:
+    """The column as strings, numbers written out, or as another type.
+
+    Raises:
+        pa.ArrowInvalid: naming the column: a number is too large, or a string is not UTF-8.
+    """
+    try:
+        column = batch[name].cast(kind or pa.string())
+        column.validate(full=True)
+    except pa.ArrowException as error:
+        raise pa.ArrowInvalid(f"column {name}: {error}") from error
+    return column

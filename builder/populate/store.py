@@ -46,7 +46,12 @@ def read_range(path: Path, first: int, end: int) -> Iterator[pa.RecordBatch]:
     """Rows whose first column is in ``[first, end)``, a batch of the file at a time."""
     reader = pa.ipc.open_file(pa.memory_map(str(path)))
     for index in range(reader.num_record_batches):
-        batch = reader.get_batch(index)
-        low, high = np.searchsorted(batch.column(0).to_numpy(), (first, end))
-        if low < high:
-            yield batch.slice(low, high - low)
+        batch = rows_between(reader.get_batch(index), first, end)
+        if batch.num_rows:
+            yield batch
+
+
+def rows_between(batch: pa.RecordBatch, first: int, end: int) -> pa.RecordBatch:
+    """Rows of a batch whose first column is in ``[first, end)``."""
+    low, high = np.searchsorted(batch.column(0).to_numpy(), (first, end))
+    return batch.slice(low, high - low)
