@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builder.errors import MalformedArticle
-from builder.jats import RejectReason, parse
+from builder.jats import RejectReason, parse_article, tree
 from builder.jats.collector import MAX_DEPTH, MAX_INLINE_DEPTH
 from builder.jats.formula import MATHML, MAX_FORMULA_DEPTH
 
@@ -22,7 +22,7 @@ FIXTURE = (Path(__file__).parent / "fixtures" / "jats" / "kitchen_sink.xml").rea
 
 def refusal(data: bytes) -> MalformedArticle:
     with pytest.raises(MalformedArticle) as caught:
-        parse.parse_article(data, "hostile.xml")
+        parse_article(data, "hostile.xml")
     return caught.value
 
 
@@ -87,12 +87,12 @@ def test_the_place_of_a_syntax_error_is_told() -> None:
 
 
 def test_a_large_file_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parse, "MAX_BYTES", 10)
+    monkeypatch.setattr(tree, "MAX_BYTES", 10)
     assert refusal(b"<article></article>").reason == RejectReason.TOO_LARGE.value
 
 
 def test_more_bytes_than_the_limit_are_refused_without_memory() -> None:
-    data = bytes(parse.MAX_BYTES + 1)
+    data = bytes(tree.MAX_BYTES + 1)
     started = time.monotonic()
     tracemalloc.start()
     assert refusal(data).reason == RejectReason.TOO_LARGE.value
@@ -102,7 +102,7 @@ def test_more_bytes_than_the_limit_are_refused_without_memory() -> None:
 
 
 def test_millions_of_tags_or_attributes_are_refused_without_a_tree() -> None:
-    for content in ("<a/>" * parse.MAX_NODES, "<a " + "b='' " * parse.MAX_NODES + "/>"):
+    for content in ("<a/>" * tree.MAX_NODES, "<a " + "b='' " * tree.MAX_NODES + "/>"):
         started = time.monotonic()
         assert refusal(body(content)).reason == RejectReason.TOO_LARGE.value
         assert time.monotonic() - started < 5
@@ -111,7 +111,7 @@ def test_millions_of_tags_or_attributes_are_refused_without_a_tree() -> None:
 def test_a_long_element_is_read_whole() -> None:
     """libxml2 stops at 10 MB of text unless it is told otherwise."""
     text = "word " * 3_000_000
-    (paragraph,) = parse.parse_article(body(f"<p>{text}</p>"), "a.xml").paragraphs
+    (paragraph,) = parse_article(body(f"<p>{text}</p>"), "a.xml").paragraphs
     assert paragraph.text == text.strip()
 
 
@@ -124,21 +124,21 @@ def test_an_external_dtd_is_not_loaded(tmp_path: Path) -> None:
 
 def test_standard_named_entities_are_characters() -> None:
     data = body("<p>&alpha;-helix <bold>b</bold>&ndash;c &amp; d</p>", '<!DOCTYPE article SYSTEM "JATS.dtd">')
-    (paragraph,) = parse.parse_article(data, "a.xml").paragraphs
+    (paragraph,) = parse_article(data, "a.xml").paragraphs
     assert paragraph.text == "\u03b1-helix b\u2013c & d"
 
 
 def test_an_article_without_text_has_no_paragraphs() -> None:
-    assert parse.parse_article(b"<article/>", "a.xml").paragraphs == []
-    assert parse.parse_article(body(""), "a.xml").paragraphs == []
-    assert parse.parse_article(body("<p/><p> . </p>"), "a.xml").dropped == {"empty": 1}
+    assert parse_article(b"<article/>", "a.xml").paragraphs == []
+    assert parse_article(body(""), "a.xml").paragraphs == []
+    assert parse_article(body("<p/><p> . </p>"), "a.xml").dropped == {"empty": 1}
 
 
 def test_nesting_up_to_the_limits_is_read() -> None:
     math = f'<mml:math xmlns:mml="{MATHML[1:-1]}">{"<mml:msqrt>" * 95}<mml:mi>x</mml:mi>{"</mml:msqrt>" * 95}</mml:math>'
     sup = "<sup>" * (MAX_INLINE_DEPTH - 1) + math + "</sup>" * (MAX_INLINE_DEPTH - 1)
     sections = "<sec>" * (MAX_DEPTH - 5) + f"<p>a {sup}</p>" + "</sec>" * (MAX_DEPTH - 5)
-    assert parse.parse_article(body(sections), "a.xml").paragraphs[0].text.count("sqrt(") == 95
+    assert parse_article(body(sections), "a.xml").paragraphs[0].text.count("sqrt(") == 95
 
 
 def test_deep_formulas_are_read_or_refused_but_never_crash() -> None:
@@ -146,7 +146,7 @@ def test_deep_formulas_are_read_or_refused_but_never_crash() -> None:
         math = "<mml:mrow>" * depth + "<mml:mi>x</mml:mi>" + "</mml:mrow>" * depth
         content = f'<p>a <mml:math xmlns:mml="http://www.w3.org/1998/Math/MathML">{math}</mml:math> b</p>'
         if depth < MAX_FORMULA_DEPTH:
-            assert parse.parse_article(body(content), "a.xml").paragraphs[0].text == "a x b"
+            assert parse_article(body(content), "a.xml").paragraphs[0].text == "a x b"
         else:
             assert refusal(body(content)).reason == RejectReason.TOO_DEEP.value
 
@@ -169,7 +169,7 @@ def test_deep_formulas_are_read_or_refused_but_never_crash() -> None:
 )
 def test_time_grows_no_faster_than_the_text(content: str) -> None:
     started = time.monotonic()
-    parse.parse_article(body(content), "a.xml")
+    parse_article(body(content), "a.xml")
     assert time.monotonic() - started < 5
 
 
@@ -177,7 +177,7 @@ def assert_accounted_or_refused(data: bytes) -> None:
     """Whatever the bytes are: an article without a remainder, or a refusal with a reason."""
     refused = None
     try:
-        article = parse.parse_article(data, "any.xml")
+        article = parse_article(data, "any.xml")
     except MalformedArticle as error:
         refused = error.reason
     if refused is not None:
@@ -262,7 +262,7 @@ def test_each_word_of_a_paragraph_is_kept_once_and_no_other(trees: list[_Tree]) 
     words: set[str] = set()
     data = body(_xml(trees, Counter(), words, in_paragraph=False, is_kept=True))
     assert_accounted_or_refused(data)
-    texts = [paragraph.text for paragraph in parse.parse_article(data, "any.xml").paragraphs]
+    texts = [paragraph.text for paragraph in parse_article(data, "any.xml").paragraphs]
     assert sorted(re.findall(r"w\d+x", " ".join(texts))) == sorted(words)
 
 

@@ -14,7 +14,7 @@ class RejectReason(StrEnum):
     EMPTY_FILE = "empty_file"
     """The file has no bytes, or only white space."""
     TOO_LARGE = "too_large"
-    """The file is past :data:`~builder.jats.parse.MAX_BYTES` or :data:`~builder.jats.parse.MAX_NODES`."""
+    """The file is past :data:`~builder.jats.tree.MAX_BYTES` or :data:`~builder.jats.tree.MAX_NODES`."""
     NOT_WELL_FORMED = "not_well_formed"
     """The file is not XML: a syntax error, NUL bytes, or bytes that its encoding does not have. Never repaired."""
     TOO_DEEP = "too_deep"

@@ -18,26 +18,21 @@ named entities without a DTD     drops the characters                       puts
 
 from __future__ import annotations
 
-import re
-from html.entities import html5
 from typing import Final
 
 from lxml import etree
 
 from builder.errors import MalformedArticle
 from builder.jats import RejectReason, legacy_text
+from builder.jats.tree import check_bytes, parse_tree, refusal, replace_named_entities, use_local_names
 from builder.populate.addresses import Addresses, BadAddress
 from builder.populate.reasons import Miss
-from builder.sources.base import MAX_ARTICLE_BYTES
 
 #: Texts taken from one article may have this many times its size, and a little more. An element's text contains those of
 #: the elements inside, so nested addresses could otherwise ask for any amount.
 _MAX_GROWTH: Final = 8
 _MAX_GROWTH_BYTES: Final = 1 << 20
-#: Encodings that cannot hide a declaration of entities from a look at the bytes.
-_PLAIN_ENCODINGS: Final = re.compile(rb"utf-?8|us-ascii|ascii|iso-8859-\d+|latin-?1|(windows-|cp)125\d", re.IGNORECASE)
 _BODY_END: Final = b"</body>"
-_DECLARED_ENCODING: Final = re.compile(rb"<\?xml[^>]*?\bencoding\s*=\s*[\"']([^\"'>]*)[\"']")
 
 
 class LegacyArticle:
@@ -82,20 +77,13 @@ class LegacyArticle:
 
 
 def _article(data: bytes) -> etree._Element:
-    if len(data) > MAX_ARTICLE_BYTES:
-        raise MalformedArticle(RejectReason.TOO_LARGE.value, f"more than {MAX_ARTICLE_BYTES} bytes")
-    declared = _DECLARED_ENCODING.match(data.removeprefix(b"\xef\xbb\xbf").lstrip())
-    if b"\0" in data or (declared and not _PLAIN_ENCODINGS.fullmatch(declared[1])):
-        raise MalformedArticle(RejectReason.NOT_WELL_FORMED.value, "damaged, or not in UTF-8: convert it")
-    if b"<!ENTITY" in data:
-        raise MalformedArticle(RejectReason.DECLARES_ENTITIES.value, "it declares entities of its own")
+    check_bytes(data)
     root = _parse_to_body(data)
-    _use_local_names(root)
+    use_local_names(root)
     article = root if root.tag == "article" else next(root.iter("article"), None)
     if article is None:
-        raise MalformedArticle(RejectReason.NOT_JATS.value, f"root element is {root.tag!r}")
-    if b"<!DOCTYPE" in data:
-        _replace_named_entities(article)
+        raise refusal(RejectReason.NOT_JATS, f"root element is {root.tag!r}")
+    replace_named_entities(article)
     return article
 
 
@@ -109,38 +97,7 @@ def _parse_to_body(data: bytes) -> etree._Element:
     if end >= len(_BODY_END):
         closing = b"</article></pmc-articleset>" if b"<pmc-articleset" in data[:end] else b"</article>"
         try:
-            return _parse(data[:end] + closing)
-        except etree.XMLSyntaxError:
+            return parse_tree(data[:end] + closing, keep_comments=True)
+        except MalformedArticle:
             pass
-    try:
-        return _parse(data)
-    except (etree.XMLSyntaxError, ValueError) as error:
-        raise MalformedArticle(RejectReason.NOT_WELL_FORMED.value, str(error)) from error
-
-
-def _parse(data: bytes) -> etree._Element:
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=True, recover=False)
-    return etree.fromstring(data, parser)
-
-
-def _use_local_names(root: etree._Element) -> None:
-    """Take elements out of a default namespace, as OAI-PMH serves them."""
-    for namespace in {element.nsmap.get(None) for element in (root, *root.iterchildren(etree.Element))}:
-        if namespace:
-            for element in root.iter(f"{{{namespace}}}*"):
-                element.tag = element.tag.rpartition("}")[2]
-
-
-def _replace_named_entities(article: etree._Element) -> None:
-    for entity in list(article.iter(etree.Entity)):
-        characters = html5.get((entity.text or "").removeprefix("&"))
-        parent = entity.getparent()
-        if characters is None or parent is None:
-            raise MalformedArticle(RejectReason.UNKNOWN_ENTITY.value, f"line {entity.sourceline}: {entity.text}")
-        text, previous = characters + (entity.tail or ""), entity.getprevious()
-        if previous is None:
-            parent.text = (parent.text or "") + text
-        else:
-            previous.tail = (previous.tail or "") + text
-        entity.tail = None
-        parent.remove(entity)
+    return parse_tree(data, keep_comments=True)
