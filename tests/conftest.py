@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -82,3 +83,23 @@ def _offline_and_fresh_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "hf" / "datasets"), raising=False)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture
+def dataset(built: Built, tmp_path: Path) -> Path:
+    """A copy of the built dataset that a test may change."""
+    return Path(shutil.copytree(built.output, tmp_path / "dataset"))
+
+
+@pytest.fixture
+def source(built: Built, tmp_path: Path) -> Path:
+    """A copy of its articles that a test may change."""
+    return Path(shutil.copytree(built.source, tmp_path / "source"))
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> tuple[Path, Path]:
+    """A release of one row, and its article."""
+    from tests.populating import BODY, jats, release, write_articles
+
+    return release(tmp_path / "release", [("111", "p[0]")]), write_articles(tmp_path / "xml", a=jats(111, BODY))

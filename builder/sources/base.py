@@ -105,6 +105,15 @@ def with_facts(name: str, data: bytes, facts_json: bytes | None) -> SourceArticl
     return SourceArticle(name, data, facts)
 
 
+def is_unicode(text: str) -> bool:
+    """Whether the text is without halves of surrogate pairs, which JSON and file names can hold and UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def is_article_name(name: str) -> bool:
     """Whether a file of this name can be an article."""
     path = PurePosixPath(name)

@@ -17,6 +17,7 @@ from builder.sources.base import (
     SourceArticle,
     facts_names,
     is_article_name,
+    is_unicode,
     with_facts,
 )
 
@@ -41,7 +42,7 @@ class FolderSource(Source):
         return found
 
     def _entry(self, root: Path, path: Path) -> Entry:
-        if not _is_unicode(str(path)):
+        if not is_unicode(str(path)):
             raise SourceError(f"the file name {str(path)!r} is not UTF-8; rename it and run again")
         content = sha256_of(path)
         facts = self._facts_path(root, path)
@@ -76,11 +77,3 @@ def _read(path: Path, limit: int) -> bytes:
 
 def _unreadable(error: OSError) -> NoReturn:
     raise SourceError(f"cannot read {error.filename}: {error.strerror}; run again when it can be read") from error
-
-
-def _is_unicode(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

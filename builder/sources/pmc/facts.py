@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
+from builder.sources.base import is_unicode
+
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 #: A longer DOI, licence code or address is none.
 _MAX_TEXT: Final = 2000
@@ -116,18 +118,9 @@ def _text(fields: Mapping[str, Any], name: str) -> str | None:
         return None
     if not isinstance(value, str):
         raise BadFacts(f"{name} is {str(value)[:40]!r}, not text")
-    if len(value) > _MAX_TEXT or not _is_unicode(value):
+    if len(value) > _MAX_TEXT or not is_unicode(value):
         raise BadFacts(f"{name} is longer than {_MAX_TEXT} characters, or not Unicode")
     return value or None
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether it is without halves of surrogate pairs, which JSON can hold and nothing else can."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _flag(fields: Mapping[str, Any], name: str) -> bool:
