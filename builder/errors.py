@@ -11,6 +11,7 @@
     ├── IncompleteRun            some shards are missing after the run; a rerun completes it
     ├── StudentError             a student folder cannot be loaded or does not fit
     ├── LabelError               a label file is malformed or matches nothing
+    ├── ServerError              a language model's server cannot be used
     └── EmptyResult              a stage would produce nothing at all
 """
 
@@ -24,6 +25,7 @@ __all__ = [
     "LabelError",
     "MalformedArticle",
     "OutputError",
+    "ServerError",
     "SettingsMismatch",
     "SourceError",
     "StudentError",
@@ -72,6 +74,10 @@ class StudentError(BuilderError):
 
 class LabelError(BuilderError):
     """A label file is malformed or matches nothing."""
+
+
+class ServerError(BuilderError):
+    """A language model's server cannot be used."""
 
 
 class EmptyResult(BuilderError):

@@ -4,7 +4,9 @@
 
     work/            each with its bookkeeping in _build/: records, manifest, rejects, logs
       paragraphs/    one row a paragraph, articles whole and in PMCID order
+      sample/        paragraphs drawn for a language model to label; only after ``annotate`` with --endpoint
       annotations/   labels of a sample, who gave them, by which rubric
+        rejections/  paragraphs that got none, and why
       student/       a student trained here; only after ``train``
       predictions/   row i of shard k labels row i of paragraphs/k
       articles/      one row an article: which bucket it belongs to
@@ -40,9 +42,15 @@ class Work:
         return StageFolder(self._stage("paragraphs"))
 
     @property
+    def sample(self) -> StageFolder:
+        """First output of annotate by a language model. Holds text, also of noncommercial articles."""
+        return StageFolder(self._stage("sample"))
+
+    @property
     def annotations(self) -> StageFolder:
-        """Output of annotate."""
-        return StageFolder(self._stage("annotations"))
+        """Output of annotate. Holds no text."""
+        path = self._stage("annotations")
+        return StageFolder(path, rejects=path / "rejections")
 
     @property
     def student(self) -> StageFolder:

@@ -16,12 +16,16 @@ from builder.schema import REJECT_SCHEMA
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """An article or a paragraph that was set aside. ``path`` is empty when it is the whole article."""
+    """An article or a paragraph that was set aside. ``path`` is empty when it is the whole article.
+
+    ``id`` is the paragraph's, where it has got one.
+    """
 
     source_file: str
     path: str
     reason: str
     detail: str
+    id: str | None = None
 
 
 def count_rejects(rejects: Sequence[Reject]) -> dict[str, dict[str, int]]:

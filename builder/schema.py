@@ -88,7 +88,18 @@ PREDICTION_SCHEMA: Final = pa.schema(
     ]
 )
 
-#: What an annotator says of one paragraph (``work/annotations/``).
+#: Paragraphs drawn for annotation, in the order in which they are asked (``work/sample/``).
+SAMPLE_SCHEMA: Final = pa.schema(
+    [
+        *(PARAGRAPH_SCHEMA.field(name) for name in ("id", "source_file", "path", "text", "section_path", "text_sha256")),
+        PARAGRAPH_SCHEMA.field("license_group"),
+        ("stratum", pa.string()),
+        ("weight", pa.float64()),  # how many paragraphs of the corpus this one stands for
+    ]
+)
+
+#: What an annotator says of one paragraph (``work/annotations/``). Columns after the sixth are null where they do not
+#: apply: recorded labels have no server, a server without log probabilities gives no distributions.
 ANNOTATION_SCHEMA: Final = pa.schema(
     [
         ("id", pa.string()),
@@ -98,8 +109,22 @@ ANNOTATION_SCHEMA: Final = pa.schema(
         ("educational_score", pa.int32()),
         ("annotator", pa.string()),
         ("rubric_version", pa.string()),
-        ("text_sha256", pa.string()),
-        ("judged_text_sha256", pa.string()),
+        ("text_sha256", pa.string()),  # of the paragraph
+        ("judged_text_sha256", pa.string()),  # of what the annotator read of it
+        ("domain_scores", pa.list_(pa.float64())),  # probabilities of the annotator, in the order of DOMAINS
+        ("document_type_scores", pa.list_(pa.float64())),
+        ("educational_score_probabilities", pa.list_(pa.float64())),  # of EDUCATIONAL_SCORES
+        ("reason", pa.string()),
+        ("annotator_revision", pa.string()),
+        ("server", pa.string()),
+        ("prompt_sha256", pa.string()),
+        ("seed", pa.int64()),
+        ("prompt_tokens", pa.int64()),
+        ("completion_tokens", pa.int64()),
+        ("attempts", pa.int32()),
+        ("latency_seconds", pa.float64()),
+        ("stratum", pa.string()),
+        ("weight", pa.float64()),
     ]
 )
 
@@ -121,7 +146,13 @@ ARTICLE_SCHEMA: Final = pa.schema(
 
 #: An article or paragraph set aside (``work/*/_build/rejects/``), and why.
 REJECT_SCHEMA: Final = pa.schema(
-    [("source_file", pa.string()), ("path", pa.string()), ("reason", pa.string()), ("detail", pa.string())]
+    [
+        ("source_file", pa.string()),
+        ("path", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("id", pa.string()),  # of a paragraph that ingest took and a later stage set aside
+    ]
 )
 
 _DATASET_COLUMNS: Final = (

@@ -142,11 +142,16 @@ def lock_folder(folder: Path, name: str = "") -> Iterator[None]:
 
 
 class StageFolder:
-    """The folder of one stage. ``bookkeeping`` is where records go if not into ``_build/`` of the folder itself."""
+    """The folder of one stage.
 
-    def __init__(self, path: Path, bookkeeping: Path | None = None) -> None:
+    ``bookkeeping`` is where records go if not into ``_build/`` of the folder itself; ``rejects`` is where what was set
+    aside goes if not there, too.
+    """
+
+    def __init__(self, path: Path, bookkeeping: Path | None = None, rejects: Path | None = None) -> None:
         self.path = path
         self.bookkeeping = bookkeeping or path / "_build"
+        self.rejects = rejects or self.bookkeeping / "rejects"
 
     def __repr__(self) -> str:
         return f"StageFolder({self.path})"
@@ -160,11 +165,6 @@ class StageFolder:
     def logs(self) -> Path:
         """Where datatrove puts logs and statistics."""
         return self.bookkeeping / "logs"
-
-    @property
-    def rejects(self) -> Path:
-        """Where the rows that were set aside go."""
-        return self.bookkeeping / "rejects"
 
     def output(self, shard: Shard) -> Path:
         """The shard's final file."""
@@ -216,16 +216,18 @@ class StageFolder:
                 f"Use the same settings, {_ELSEWHERE}, or delete that folder."
             )
 
-    def report_progress(self, shard: Shard, share: float) -> None:
-        """Say how far (0 to 1) a shard is that takes long; for display only."""
-        (self.logs / f"progress-{shard.index:05d}").write_text(f"{share:.4f}", encoding="ascii")
+    def report_progress(self, shard: Shard, share: float, counts: Mapping[str, Any] | None = None) -> None:
+        """Say how far (0 to 1) a shard is that takes long, and what else counts there; for display only."""
+        said = json.dumps({"share": round(share, 4), "counts": dict(counts or {})})
+        (self.logs / f"progress-{shard.index:05d}").write_text(said, encoding="utf-8")
 
-    def progress(self, shard: Shard) -> float:
-        """What :meth:`report_progress` said last; 0 if nothing."""
+    def progress(self, shard: Shard) -> tuple[float, dict[str, Any]]:
+        """What :meth:`report_progress` said last; 0 and nothing if nothing."""
         try:
-            return float((self.logs / f"progress-{shard.index:05d}").read_text(encoding="ascii"))
+            said = json.loads((self.logs / f"progress-{shard.index:05d}").read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):  # not said, or just being written
-            return 0.0
+            return 0.0, {}
+        return said["share"], said["counts"]
 
     def read_record(self, shard: Shard) -> Record | None:
         """The shard's record, or None if there is none that can be read."""

@@ -14,16 +14,24 @@ from datatrove.pipeline.base import PipelineStep
 from builder.errors import BuilderError, IncompleteRun
 from builder.executors import ExecutorOptions, RunOutcome, run_ranks
 from builder.rejects import Reject
-from builder.shards import Settings, Shard, StageFolder, digest, lock_folder, output_errors, write_error
+from builder.shards import Settings, Shard, StageFolder, digest, lock_folder, merge_counts, output_errors, write_error
 
 _POLL_SECONDS = 0.5
 _ERRORS_SHOWN = 3
 
 
+class Report(Protocol):
+    """Takes the weight that is done, and what else there is to say."""
+
+    def __call__(self, done: int, note: str = "") -> None:
+        """Show it."""
+        ...
+
+
 class Progress(Protocol):
     """Something that shows how far a stage is; weights are in the stage's own unit."""
 
-    def stage(self, name: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+    def stage(self, name: str, total: int) -> AbstractContextManager[Report]:
         """Enter a stage of ``total`` weight; call the result with the weight that is done."""
         ...
 
@@ -34,6 +42,7 @@ class Stage:
 
     ``steps`` gets the shards that are still missing, one for each rank, and the digest of the settings;
     ``left_out`` is what planning already set aside; ``notes`` go into the manifest and, other than settings, may change.
+    ``describe`` makes a note for the progress display of what running shards count.
     """
 
     name: str
@@ -44,6 +53,7 @@ class Stage:
     before_writing: Callable[[], None] = lambda: None
     left_out: Sequence[Reject] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
+    describe: Callable[[Mapping[str, Any]], str] = lambda _counts: ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +146,7 @@ class _watch:
     def __init__(self, stage: Stage, pending: Sequence[Shard], settings_digest: str, progress: Progress) -> None:
         self._stage, self._digest = stage, settings_digest
         self._open = list(pending)
+        self._all = list(pending)
         self._done = 0
         self._display = progress.stage(stage.name, sum(shard.weight for shard in pending))
         self._stop = threading.Event()
@@ -160,5 +171,6 @@ class _watch:
         if finished:
             self._open = [shard for shard in self._open if shard not in finished]
             self._done += sum(shard.weight for shard in finished)
-        partly = sum(self._stage.folder.progress(shard) * shard.weight for shard in self._open)
-        self._report(self._done + int(partly))
+        partly = sum(self._stage.folder.progress(shard)[0] * shard.weight for shard in self._open)
+        counts = merge_counts(self._stage.folder.progress(shard)[1] for shard in self._all)
+        self._report(self._done + int(partly), self._stage.describe(counts))

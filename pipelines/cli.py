@@ -13,6 +13,8 @@ import click
 
 from builder import __version__
 from builder.errors import BuilderError
+from pipelines.cli_annotate import LABELS, annotate
+from pipelines.cli_evaluate import agree, evaluate
 from pipelines.cli_more import STUDENT, classify, populate, sync
 from pipelines.options import StageRun, stage_options
 from pipelines.pmc_options import pmc_options
@@ -31,12 +33,6 @@ _TOKENIZER = click.option(
     type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
     default=None,
     help="Folder with the tokenizer.json that counts tokens. [default: the student's]",
-)
-_LABELS = click.option(
-    "--labels",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True),
-    default=None,
-    help="Recorded labels, JSON lines. [default: those that ship for the sample corpus]",
 )
 
 
@@ -75,7 +71,7 @@ def main() -> None:
 @main.command()
 @stage_options("dataset", "the dataset", source="sample", output="biomed-enriched")
 @STUDENT
-@_LABELS
+@LABELS
 @_MIN_TOKENS
 @_TOKENIZER
 @pmc_options
@@ -148,24 +144,6 @@ def ingest(
 
 
 @main.command()
-@stage_options("annotations", "the annotation rows")
-@_LABELS
-def annotate(run: StageRun, labels: Path | None) -> None:
-    """Labels of a teacher, joined to the paragraphs that ingest found.
-
-    \b
-    Example:
-      biomed-builder annotate --work work
-    """
-    run.ingest_first()
-
-    from builder.annotation.labels import PLOS_LABELS
-    from pipelines.annotate import annotate as pipeline
-
-    run.show(pipeline(labels or PLOS_LABELS, run.work, run.options, run.progress))
-
-
-@main.command()
 @stage_options("student", "the student")
 @click.option("--epochs", type=click.IntRange(1), default=None, help="Passes over the labels. [default: as shipped]")
 @click.option("--rank", type=click.IntRange(1), default=None, help="Rank of the adapters. [default: as shipped]")
@@ -225,7 +203,7 @@ def assemble(run: StageRun) -> None:
     run.show_dataset(report | {"stages": [asdict(stage) for stage in stages]})
 
 
-for command in (sync, populate, classify):
+for command in (annotate, evaluate, agree, sync, populate, classify):
     main.add_command(command)
 
 

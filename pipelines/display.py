@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+
+from builder.stage import Report
 
 #: Without a terminal (a log file, CI) a line of progress is printed this often (seconds).
 _LINE_EVERY = 15.0
@@ -41,7 +43,7 @@ class TerminalProgress:
         self._console = Console(stderr=True)
 
     @contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
+    def stage(self, name: str, total: int) -> Iterator[Report]:
         """See :class:`builder.stage.Progress`."""
         columns = (
             TextColumn("{task.description}"),
@@ -52,26 +54,31 @@ class TerminalProgress:
         )
         with Progress(*columns, console=self._console, transient=True) as bar:
             task = bar.add_task(name, total=total)
-            yield lambda done: bar.update(task, completed=done)
+
+            def report(done: int, note: str = "") -> None:
+                bar.update(task, completed=done, description=f"{name} {note}".rstrip())
+
+            yield report
 
 
 class LineProgress:
     """A line now and then, for logs."""
 
     @contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
+    def stage(self, name: str, total: int) -> Iterator[Report]:
         """See :class:`builder.stage.Progress`."""
         start = last = time.monotonic()
         print(f"{name}: started", file=sys.stderr, flush=True)
 
-        def report(done: int) -> None:
+        def report(done: int, note: str = "") -> None:
             nonlocal last
             now = time.monotonic()
             if done and now - last >= _LINE_EVERY:
                 last = now
                 left = (now - start) * (total - done) / done
                 rate = done / (now - start)
-                print(f"{name}: {done / total:.0%}, {_short(rate)}/s, about {left:.0f} s left", file=sys.stderr, flush=True)
+                said = f"{name}: {done / total:.0%}, {_short(rate)}/s, about {left:.0f} s left"
+                print(f"{said}, {note}" if note else said, file=sys.stderr, flush=True)
 
         yield report
 

@@ -7,13 +7,13 @@ articles, since paragraphs of one article are not independent of each other.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import pearsonr, spearmanr
+from scipy.stats import pearsonr, rankdata, spearmanr
 from sklearn.metrics import cohen_kappa_score, confusion_matrix, f1_score, precision_recall_fscore_support
 
 from builder import schema
@@ -24,7 +24,7 @@ INTERVAL = (2.5, 97.5)
 
 @dataclass(frozen=True, slots=True)
 class Judgements:
-    """Labels of some paragraphs by one judge. Reference scores are integers, a student's are means."""
+    """Labels of some paragraphs by one judge. An annotator's scores are integers, a student's are means."""
 
     domain: Sequence[str]
     document_type: Sequence[str]
@@ -61,7 +61,7 @@ def evaluate(
     }
     if lengths != {size}:
         raise ValueError(f"sequences differ in length: {size} groups, labels of {sorted(lengths)}")
-    samples = list(_samples(groups, bootstrap, seed))
+    samples = _Samples(groups, bootstrap, seed)
     found = {
         "paragraphs": size,
         "articles": len(set(groups)),
@@ -73,17 +73,26 @@ def evaluate(
     return _plain(found)  # type: ignore[no-any-return]
 
 
-def _samples(groups: Sequence[str], bootstrap: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """Row numbers of ``bootstrap`` samples of articles, drawn with replacement."""
-    names, article = np.unique(np.asarray(groups), return_inverse=True)
-    rows = [np.flatnonzero(article == i) for i in range(len(names))]
-    generator = np.random.default_rng(seed)
-    for _ in range(bootstrap):
-        yield np.concatenate([rows[i] for i in generator.integers(len(names), size=len(names))])
+class _Samples:
+    """Row numbers of ``bootstrap`` samples of articles, drawn with replacement; the same each time they are gone through.
+
+    They are drawn anew rather than kept: a thousand samples of a hundred thousand labels would take a gigabyte.
+    """
+
+    def __init__(self, groups: Sequence[str], bootstrap: int, seed: int) -> None:
+        _, article, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+        self._rows = np.split(np.argsort(article, kind="stable"), np.cumsum(sizes)[:-1])
+        self._bootstrap = bootstrap
+        self._seed = seed
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        generator, articles = np.random.default_rng(self._seed), len(self._rows)
+        for _ in range(self._bootstrap):
+            yield np.concatenate([self._rows[i] for i in generator.integers(articles, size=articles)])
 
 
 def _classes(
-    reference: Sequence[str], predicted: Sequence[str], classes: Sequence[str], samples: Sequence[NDArray[np.int64]]
+    reference: Sequence[str], predicted: Sequence[str], classes: Sequence[str], samples: Iterable[NDArray[np.int64]]
 ) -> dict[str, Any]:
     index = {name: i for i, name in enumerate(classes)}
     truth = np.asarray([index[name] for name in reference])
@@ -128,15 +137,17 @@ def _from_matrix(matrix: NDArray[np.int64]) -> dict[str, Any]:
     return {"precision": precision, "recall": recall, "f1": f1, "macro_f1": np.nanmean(f1), "kappa": kappa}
 
 
-def _scores(reference: Sequence[float], predicted: Sequence[float], samples: Sequence[NDArray[np.int64]]) -> dict[str, Any]:
+def _scores(reference: Sequence[float], predicted: Sequence[float], samples: Iterable[NDArray[np.int64]]) -> dict[str, Any]:
     truth, found = np.asarray(reference, dtype=float), np.asarray(predicted, dtype=float)
-    low, high = schema.EDUCATIONAL_SCORES[0], schema.EDUCATIONAL_SCORES[-1]
-    rounded = np.clip(np.floor(found + 0.5), low, high).astype(int)
-    exact = truth.astype(int)
+    exact, rounded = _rounded(truth), _rounded(found)
     values, counts = np.unique(exact, return_counts=True)
     keys = ("spearman", "mae", "quadratic_kappa")
-    resampled = [_score_values(truth[rows], found[rows], exact[rows], rounded[rows]) for rows in samples]
-    point = _score_values(truth, found, exact, rounded)
+    resampled = [_sample_scores(truth[rows], found[rows], exact[rows], rounded[rows]) for rows in samples]
+    point = {
+        "spearman": spearmanr(truth, found).statistic if _varies(truth) and _varies(found) else math.nan,
+        "mae": np.abs(truth - found).mean(),
+        "quadratic_kappa": _kappa(exact, rounded, weights="quadratic"),
+    }
     return {
         **point,
         **{f"{key}_interval": _interval([sample[key] for sample in resampled]) for key in keys},
@@ -152,12 +163,31 @@ def _scores(reference: Sequence[float], predicted: Sequence[float], samples: Seq
     }
 
 
-def _score_values(truth: NDArray[Any], found: NDArray[Any], exact: NDArray[Any], rounded: NDArray[Any]) -> dict[str, float]:
+def _rounded(scores: NDArray[Any]) -> NDArray[np.int64]:
+    """Scores as an annotator would give them: halves upwards, within the scale."""
+    low, high = schema.EDUCATIONAL_SCORES[0], schema.EDUCATIONAL_SCORES[-1]
+    return np.clip(np.floor(scores + 0.5), low, high).astype(np.int64)
+
+
+def _sample_scores(
+    truth: NDArray[Any], found: NDArray[Any], exact: NDArray[Any], rounded: NDArray[Any]
+) -> dict[str, float]:
+    """Spearman, mean absolute error and quadratic kappa, without the libraries' cost of checking."""
+    varied = _varies(truth) and _varies(found)
+    first, size = schema.EDUCATIONAL_SCORES[0], len(schema.EDUCATIONAL_SCORES)
     return {
-        "spearman": spearmanr(truth, found).statistic if _varies(truth) and _varies(found) else math.nan,
+        "spearman": float(np.corrcoef(rankdata(truth), rankdata(found))[0, 1]) if varied else math.nan,
         "mae": float(np.abs(truth - found).mean()),
-        "quadratic_kappa": _kappa(exact, rounded, weights="quadratic"),
+        "quadratic_kappa": _quadratic_kappa(_matrix(exact - first, rounded - first, size)),
     }
+
+
+def _quadratic_kappa(matrix: NDArray[np.int64]) -> float:
+    """One minus weighted disagreement over what chance would give (Cohen 1968), weights being squared distances."""
+    places = np.arange(len(matrix))
+    weights = (places[:, None] - places[None, :]) ** 2
+    chance = (weights * np.outer(matrix.sum(1), matrix.sum(0))).sum() / matrix.sum()
+    return float(1 - (weights * matrix).sum() / chance) if chance else math.nan
 
 
 def _kappa(truth: NDArray[Any], found: NDArray[Any], weights: str | None = None) -> float:

@@ -1,0 +1,21 @@
+"""Where the key of a server comes from: the environment, or the hub's own login for the hub's own hosts."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+from urllib.parse import urlsplit
+
+from huggingface_hub import get_token
+
+_HUB_HOSTS: Final = (".huggingface.co", ".endpoints.huggingface.cloud")
+
+
+def find_key(variable: str, endpoint: str) -> str | None:
+    """The key in an environment variable; else, for an https address of Hugging Face only, the token of its login."""
+    if key := os.environ.get(variable, "").strip():
+        return key
+    parts = urlsplit(endpoint)
+    if parts.scheme == "https" and f".{parts.hostname}".endswith(_HUB_HOSTS):
+        return get_token()
+    return None
