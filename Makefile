@@ -51,6 +51,7 @@ $(PEERS)/.installed:
 bench: $(DEV_STAMP) $(PEERS)/.installed
 	$(BIN)/python -m tests.benchmarks.bench_jats --source $(ARTICLES) --peer-python $(PEERS)/bin/python
 	$(BIN)/python -m tests.benchmarks.bench_populate --source $(ARTICLES) --peer-python $(PEERS)/bin/python
+	$(BIN)/python -m tests.benchmarks.bench_annotate --source $(ARTICLES)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

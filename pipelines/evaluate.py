@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from builder.annotation.origin import label_origin
 from builder.errors import LabelError
 from builder.evaluation.jats_check import jats_check
 from builder.evaluation.matching import pair
@@ -97,5 +98,10 @@ def _learned(labels: Path, predictions: Path) -> bool:
     learned_from = StageFolder(predictions).settings().get("student_labels_sha256") if predictions.is_dir() else None
     if not learned_from:
         return False
-    digest = sha256_of(labels) if labels.is_file() else StageFolder(labels).settings().get("labels_sha256")
+    digest = sha256_of(labels) if labels.is_file() else _origin(labels)
     return bool(learned_from == digest)
+
+
+def _origin(annotations: Path) -> str | None:
+    stage = StageFolder(annotations)
+    return label_origin(stage)["labels_sha256"] if stage.manifest_path.is_file() else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -263,3 +264,15 @@ def test_the_model_options_without_a_server_are_a_sentence(paragraphs: Path, tmp
     done = run_builder("annotate", paragraphs, "--sample", 5, "--work", tmp_path)
     assert done.returncode == 2
     assert "need --endpoint" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_student_learns_from_a_models_labels(server: LlmServer, built: Built, tmp_path: Path) -> None:
+    annotate(server, built.work / "paragraphs", tmp_path)
+    shutil.copytree(built.work / "paragraphs", tmp_path / "paragraphs")
+    done = run_builder("train", "--work", tmp_path, "--epochs", 1, "--rank", 2)
+    assert done.returncode == 0, done.stderr
+    training = json.loads((tmp_path / "student" / "student.json").read_text())["training"]
+    assert training["annotator"] == "test-model"
+    assert training["labels"] == "test-model, rubric version 1"
+    assert "(test-model) gave" in (tmp_path / "student" / "README.md").read_text()

@@ -178,9 +178,13 @@ def test_the_budget_is_never_exceeded_and_nearly_used(limit: int, faults: dict[s
         assert len(outcomes) > 5
 
 
+def key(name: str) -> str:
+    return name * 32
+
+
 def outcome(name: str = "q", **changes: Any) -> Outcome:
     given: dict[str, Any] = {
-        "question": name, "answer": Answer("Study", "clinical", 3), "soft": SoftLabels([0.1, 0.2, 0.3, 0.4]), "code": "",
+        "question": key(name), "answer": Answer("Study", "clinical", 3), "soft": SoftLabels([0.1, 0.9]), "code": "",
         "detail": "", "seed": 0, "prompt_tokens": 5, "completion_tokens": None, "spent": 9, "attempts": 1,
         "latency": 0.5, "server": "vllm 1", "revision": None,
     }  # fmt: skip
@@ -193,6 +197,7 @@ def test_outcomes_come_back_from_the_journal_as_they_were(tmp_path: Path) -> Non
         for one in kept:
             journal.keep(one)
     assert list(read_outcomes(tmp_path)) == kept
+    assert list(read_outcomes(tmp_path, {key("b"), "other"})) == kept[1:2]
 
 
 @pytest.mark.parametrize("rest", [b"{", b'{"question": "z"', b"\xff\xfe", b"garbage\n", b'["a"]\n', b"null\n"])
@@ -203,8 +208,8 @@ def test_what_a_killed_run_left_of_a_line_is_nothing(rest: bytes, tmp_path: Path
     path.write_bytes(path.read_bytes() + rest)
     with Journal(tmp_path, 0) as journal:
         journal.keep(outcome("b"))
-    assert [one.question for one in read_outcomes(tmp_path)] == ["a", "b"]
-    assert json.loads(path.read_text(errors="replace").splitlines()[-1])["question"] == "b"
+    assert [one.question for one in read_outcomes(tmp_path)] == [key("a"), key("b")]
+    assert json.loads(path.read_text(errors="replace").splitlines()[-1])["question"] == key("b")
 
 
 def test_an_outcome_is_on_the_disk_before_the_next_question(tmp_path: Path) -> None:

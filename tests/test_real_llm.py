@@ -27,6 +27,7 @@ import pytest
 
 from builder.annotation.journal import read_outcomes
 from builder.annotation.labels import PLOS_LABELS
+from builder.evaluation.report import number
 from builder.schema import ANNOTATION_SCHEMA, DOCUMENT_TYPES, DOMAINS, EDUCATIONAL_SCORES
 from tests.conftest import ROOT, builder_command, run_builder
 
@@ -186,11 +187,11 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def say(capsys: pytest.CaptureFixture[str], record_property: Callable[[str, object], None]) -> Say:
+def say(capsys: pytest.CaptureFixture[str], record_testsuite_property: Callable[[str, object], None]) -> Say:
     """Prints whatever pytest captures, and puts it into the report of ``--junit-xml``."""
 
     def tell(sentence: str) -> None:
-        record_property("measured", sentence)
+        record_testsuite_property("measured", sentence)
         with capsys.disabled():
             print(f"\n{sentence}")
 
@@ -276,10 +277,10 @@ def test_real_paragraphs_are_labelled_though_the_server_is_killed(
     assert heard.asked.total() == asked, "what is done is not asked again"
 
     count = len(rows)
+    tokens_in, tokens_out = (sum(row[f"{kind}_tokens"] for row in rows) / count for kind in ("prompt", "completion"))
     say(
-        f"{MODEL}: {count} paragraphs labelled in {seconds:.0f} s, with a server that was killed in the middle; "
-        f"{asked} requests, {sum(row['prompt_tokens'] for row in rows) / count:.0f} tokens in and "
-        f"{sum(row['completion_tokens'] for row in rows) / count:.1f} out for each."
+        f"{MODEL}: {count} paragraphs labelled in {seconds:.0f} s, with a server that was killed midway; "
+        f"{asked} requests, {heard.answered.total()} answered; {tokens_in:.0f} tokens in and {tokens_out:.1f} out for each."
     )
     agreement(work, count, say)
 
@@ -293,14 +294,12 @@ def agreement(work: Path, count: int, say: Say) -> None:
         values = found[head]
         assert 0 <= values["accuracy"] <= 1
         assert values["kappa"] is None or -1 <= values["kappa"] <= 1
-        said.append(
-            f"{head} accuracy {values['accuracy']:.3f} (always {values['majority_class']}: {values['majority_share']:.3f}), "
-            f"kappa {values['kappa'] or 0:.3f}"
-        )
+        constant = f"always {values['majority_class']}: {values['majority_share']:.3f}"
+        said.append(f"{head} accuracy {values['accuracy']:.3f} ({constant}), kappa {number(values['kappa'])}")
     score = found["educational_score"]
     assert 0 <= score["mae"] <= 4
     assert score["spearman"] is None or -1 <= score["spearman"] <= 1
-    said.append(f"score Spearman {score['spearman'] or 0:.3f}, MAE {score['mae']:.3f} (median: {score['median_mae']:.3f})")
+    said.append(f"score Spearman {number(score['spearman'])}, MAE {score['mae']:.3f} (median: {score['median_mae']:.3f})")
     say(f"{MODEL} against the reference labels: {'; '.join(said)}.")
 
 

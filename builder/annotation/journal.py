@@ -10,14 +10,17 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from builder.annotation.prompt import KEY_LENGTH
 from builder.annotation.reply import Answer, SoftLabels
 
 _FSYNC_EVERY = 1.0
+#: What each line begins with.
+_FIRST = '{"question": "'
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +83,18 @@ class Journal:
             self._synced = now
 
 
-def read_outcomes(journals: Path) -> Iterator[Outcome]:
-    """All outcomes of a journal or a folder of them. A line that is not whole, as a killed run leaves it, is none."""
+def read_outcomes(journals: Path, questions: Container[str] | None = None) -> Iterator[Outcome]:
+    """Outcomes of a journal or a folder of them: all, or those of the given questions.
+
+    A line that is not whole, as a killed run leaves it, is none.
+    """
     paths = sorted(journals.glob("*.jsonl")) if journals.is_dir() else [journals] if journals.is_file() else []
     for path in paths:
         with path.open(encoding="utf-8") as stream:
             for line in stream:
+                # the question stands first: most lines of other shards need not be parsed
+                if questions is not None and line[len(_FIRST) : len(_FIRST) + KEY_LENGTH] not in questions:
+                    continue
                 if (outcome := _read(line)) is not None:
                     yield outcome
 

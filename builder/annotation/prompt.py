@@ -31,6 +31,8 @@ Message = dict[str, str]
 _MAX_SECTIONS = 300
 _CUT = " […]"
 _CODE_DIGITS = 12
+#: Length of :attr:`Question.key`, hexadecimal digits.
+KEY_LENGTH: Final = 32
 #: Texts that chat templates treat as control tokens; many servers do so inside a message, too.
 _CONTROL = re.compile(
     r"<[|｜][^<>\n]{1,60}[|｜]>|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_\w+)\]|<</?SYS>>"
@@ -51,7 +53,7 @@ class Question:
     @property
     def key(self) -> str:
         """Hex digest of all that is asked."""
-        return hashlib.sha256("\0".join(message["content"] for message in self.messages).encode()).hexdigest()[:32]
+        return hashlib.sha256("\0".join(message["content"] for message in self.messages).encode()).hexdigest()[:KEY_LENGTH]
 
     @property
     def paragraph_bytes(self) -> int:

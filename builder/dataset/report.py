@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from builder.annotation.origin import label_origin
 from builder.atomic import write_json
 from builder.dataset.buckets import UNKNOWN_LICENSE
 from builder.dataset.card import missing_splits, write_card
@@ -47,7 +48,7 @@ def agreement(work: Work) -> dict[str, Any] | None:
     reference = Judgements(**{name: joined[name].to_pylist() for name in LABELS})
     student = Judgements(**{name: joined[f"{name}_predicted"].to_pylist() for name in LABELS})
     groups = [identifier.rsplit("_p", 1)[0] for identifier in joined["id"].to_pylist()]
-    labels = work.annotations.manifest()["settings"]["labels_sha256"]
+    labels = label_origin(work.annotations)["labels_sha256"]
     of_student = work.predictions.manifest()["settings"]["student_labels_sha256"]
     return {**evaluate(reference, student, groups), "learned": of_student and of_student == labels}
 

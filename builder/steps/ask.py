@@ -133,8 +133,8 @@ class AskModel(PipelineStep):
 
     def _known(self, keys: set[str]) -> dict[str, Outcome]:
         known = {}
-        for outcome in read_outcomes(self.folder.bookkeeping / ANSWERS):
-            if outcome.question in keys and (outcome.answer or not self.retry_rejected):
+        for outcome in read_outcomes(self.folder.bookkeeping / ANSWERS, keys):
+            if outcome.answer or not self.retry_rejected:
                 known[outcome.question] = outcome
         return known
 

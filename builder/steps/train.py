@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from datatrove.pipeline.base import PipelineStep
 from loguru import logger
 
+from builder.annotation.origin import label_origin
 from builder.errors import LabelError
 from builder.shards import Shard, StageFolder
 from builder.student.examples import Example
@@ -47,12 +48,13 @@ class TrainStudent(PipelineStep):
         """datatrove's entry point."""
         from builder.student.training import train
 
-        examples = annotated_examples(data, self._labels())
+        labels = self._labels()
+        examples = annotated_examples(data, labels)
         if len(examples) < MIN_EXAMPLES:
             where = self.annotations.path
             raise LabelError(f"{where} gives {len(examples)} examples to train on; at least {MIN_EXAMPLES} are needed")
-        settings = self.annotations.manifest()["settings"]
-        facts = {name: settings[name] for name in ("labels", "labels_sha256")}
+        said = {name: sorted(labels[name].unique().to_pylist()) for name in ("annotator", "rubric_version")}
+        facts = {**label_origin(self.annotations), **{name: ", ".join(values) for name, values in said.items()}}
         train(examples, self.training, self.folder.path, self._report, facts)
         self.folder.write_record(self.shard, self.settings_digest, len(examples), {"labels used": len(examples)})
 

@@ -1,6 +1,6 @@
 """Throughput of ``annotate`` as a share of what a bare client gets from the same server, in one run.
 
-    python -m tests.benchmarks.bench_annotate --paragraphs work/paragraphs [--sample 10000] [--dialect vllm]
+    python -m tests.benchmarks.bench_annotate --source articles/ [--sample 10000] [--dialect vllm] [--share 0]
 
 The server is the one of the tests: 64 places, a quarter of a second a request, and 5 % of each fault. The bare client keeps
 64 requests in flight, asks again at once after a failure, and keeps nothing but the labels. Ours is the whole stage as a
@@ -73,17 +73,24 @@ async def bare(url: str, questions: Sequence[Question], prompt: Prompt, form: st
 def main() -> None:
     """Run both, and print labels a second and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--paragraphs", type=Path, required=True)
+    parser.add_argument("--source", type=Path, help="folder of articles")
+    parser.add_argument("--paragraphs", type=Path, help="what ingest made of them, instead")
     parser.add_argument("--sample", type=int, default=10_000)
     parser.add_argument("--dialect", default="vllm")
     parser.add_argument("--latency", type=float, default=0.25)
     parser.add_argument("--share", type=float, default=SHARE)
     options = parser.parse_args()
+    if not options.source and not options.paragraphs:
+        parser.error("give --source or --paragraphs")
     form = "tgi_json" if options.dialect == "tgi" else "json_schema"
     prompt = load_prompt()
     faults = dict.fromkeys(FAULTS, options.share)
     with tempfile.TemporaryDirectory() as folder, _server(options, faults) as server:
         work = Path(folder) / "work"
+        if options.source:
+            done = run_builder("ingest", "--source", options.source.resolve(), "--work", work)
+            assert done.returncode == 0, done.stderr
+            options.paragraphs = work / "paragraphs"
         start = time.monotonic()
         command = ["annotate", options.paragraphs.resolve(), "--endpoint", server.url, "--model", "test-model", "--json"]
         done = run_builder(*command, "--sample", options.sample, "--work", work, "--timeout", TIMEOUT)

@@ -1,0 +1,19 @@
+"""Where a folder of annotations has its labels from, in a form that a student can carry."""
+
+from __future__ import annotations
+
+from builder.shards import StageFolder, digest
+
+
+def label_origin(annotations: StageFolder) -> dict[str, str]:
+    """``labels``: in words; ``labels_sha256``: what identifies them, to tell whether a student learned from them.
+
+    Recorded labels are identified by their file, those of a language model by the rows themselves.
+    """
+    settings = annotations.manifest()["settings"]
+    if "labels" in settings:
+        return {name: settings[name] for name in ("labels", "labels_sha256")}
+    return {
+        "labels": f"{settings['annotator']}, rubric version {settings['rubric_version']}",
+        "labels_sha256": digest([record.sha256 for record in annotations.records()]),
+    }
