@@ -5,6 +5,7 @@ Imports stand inside the commands, so that ``--help`` and a wrong option answer 
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,8 @@ from pipelines.pmc_options import pmc_options
 if TYPE_CHECKING:
     from builder.sources import PmcOptions
 
-#: Exit codes beside 0 and 2 (wrong usage): an error with a sentence, and Ctrl-C.
-FAILED, STOPPED = 1, 130
+#: Exit codes beside 0 and 2 (wrong usage): an error with a sentence, Ctrl-C, and SIGTERM.
+FAILED, STOPPED, TERMINATED = 1, 130, 143
 
 _MIN_TOKENS = click.option(
     "--min-tokens", type=click.IntRange(0), default=64, show_default=True, help="Leave out shorter paragraphs."
@@ -36,10 +37,20 @@ _TOKENIZER = click.option(
 )
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM."""
+
+
+def _terminate(*_: object) -> None:
+    raise _Terminated
+
+
 class _Group(click.Group):
     """Turns errors that a user can act on into one sentence and an exit code."""
 
     def invoke(self, context: click.Context) -> Any:
+        # a cluster that ends a job asks first: stop as at Ctrl-C, with the workers
+        signal.signal(signal.SIGTERM, _terminate)
         try:
             return super().invoke(context)
         except BuilderError as error:
@@ -50,9 +61,9 @@ class _Group(click.Group):
         except OSError as error:
             click.echo(f"Error: {error.filename or 'input or output'}: {error.strerror or error}", err=True)
             sys.exit(FAILED)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             click.echo("Stopped. The same command goes on where it stopped.", err=True)
-            sys.exit(STOPPED)
+            sys.exit(TERMINATED if isinstance(interrupt, _Terminated) else STOPPED)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 
+from builder.annotation.journal import read_outcomes
 from builder.annotation.prompt import load_prompt
 from builder.schema import ANNOTATION_SCHEMA
 from builder.steps.ask import UNASKED
-from tests.annotating import annotate, fails, labels_of, paragraph, rejections, rows_of, write_paragraphs
-from tests.conftest import Built, run_builder
+from tests.annotating import annotate, command, fails, labels_of, paragraph, rejections, rows_of, write_paragraphs
+from tests.conftest import Built, builder_command, run_builder
 from tests.llm_server import LlmServer
 
 PROMPT = load_prompt()
@@ -123,6 +127,30 @@ def test_the_budget_is_hard_and_a_larger_one_goes_on(server: LlmServer, paragrap
     assert not rejections(tmp_path)
     asked = Counter(entry["key"] for entry in server.log())
     assert sum(count > 1 for count in asked.values()) == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_told_to_stop_stops_at_once_and_goes_on_later(
+    number: int, code: int, paragraphs: Path, tmp_path: Path
+) -> None:
+    with LlmServer("vllm", latency=0.5, slots=8) as server:
+        typed = builder_command(*command(server, paragraphs, tmp_path, "--sample", 100))
+        run = subprocess.Popen(typed, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        deadline = time.monotonic() + 60
+        while not list(read_outcomes(tmp_path / "annotations" / "_build" / "answers")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        run.send_signal(number)
+        start = time.monotonic()
+        _, said = run.communicate(timeout=60)
+        assert time.monotonic() - start < 10
+        assert run.returncode == code
+        assert said.endswith("Stopped. The same command goes on where it stopped.\n")
+        assert "Traceback" not in said
+        kept = len(list(read_outcomes(tmp_path / "annotations" / "_build" / "answers")))
+        assert 0 < kept < 100
+        server.restart(latency=0)
+        annotate(server, paragraphs, tmp_path, "--sample", 100)
+    assert len(rows_of(tmp_path)) == 100
 
 
 def test_rejections_are_counted_listed_and_asked_again_on_demand(paragraphs: Path, tmp_path: Path) -> None:
