@@ -148,6 +148,8 @@ def test_a_server_that_is_killed_and_started_again_costs_no_question() -> None:
         interrupter.join()
     assert tally.answered == 300
     assert {outcome.code for outcome in outcomes} == {""}
+    # what was in flight, and the look that found the server gone; not a storm of requests against a closed port
+    assert sum(outcome.attempts for outcome in outcomes) <= 300 + 2 * 64
 
 
 def test_a_server_that_stays_away_ends_the_run_with_a_sentence() -> None:

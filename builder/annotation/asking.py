@@ -39,8 +39,8 @@ _TICK = 0.5
 class Asker:
     """Asks questions until each has an outcome, the budget is used up, or the server cannot be used.
 
-    A failure counts against a question only if the server is there: when requests fail and no other was answered within
-    the last second, the server is looked at, and if it is gone nothing is asked until it is back.
+    A failure counts against a question only if the server is there: when a request fails and no other was answered since
+    it was sent, the server is looked at, and if it is gone nothing is asked until it is back.
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class Asker:
             self._budget.settle(task.promised, lost)
             task.spent += lost
             self.tally.failures[result.failure.value] += 1
-            self._failed(task, result)
+            self._failed(task, result, time.monotonic() - latency)
         else:
             raise result
 
@@ -201,7 +201,7 @@ class Asker:
         self.tally.prompt_tokens += completion.prompt_tokens or 0
         self.tally.completion_tokens += completion.completion_tokens or 0
 
-    def _failed(self, task: Task, error: AskFailed) -> None:
+    def _failed(self, task: Task, error: AskFailed, started: float) -> None:
         busy = error.failure is Failure.BUSY
         if self._count(good=False, busy=busy):
             self._pause_until = time.monotonic() + (error.retry_after or _FIRST_DELAY)
@@ -210,7 +210,7 @@ class Asker:
         elif busy:
             task.busy += 1
             self._again(task, error, task.busy, MAX_BUSY)
-        elif self._health.is_sure:
+        elif self._health.has_answered_since(started):
             self._charge(task, error)
         else:
             self._suspended.append((task, error))

@@ -8,8 +8,6 @@ import time
 from builder.annotation.servers import AskFailed, Server
 from builder.errors import ServerError
 
-#: An answer so recent proves that the server is there (seconds).
-_RECENT = 1.0
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 30.0
 
 
@@ -27,10 +25,9 @@ class Health:
         """The server has answered a request just now."""
         self._answered = time.monotonic()
 
-    @property
-    def is_sure(self) -> bool:
-        """Whether the server answered within the last second."""
-        return time.monotonic() - self._answered < _RECENT
+    def has_answered_since(self, start: float) -> bool:
+        """Whether the server has answered something after ``start`` (of the monotonic clock)."""
+        return self._answered > start
 
     @property
     def is_looking(self) -> bool:
