@@ -250,7 +250,8 @@ def _run_ray(steps: Sequence[PipelineStep], ranks: int, logs: Path, options: Exe
     except ImportError as error:
         raise BuilderError("--executor ray needs Ray: pip install 'biomed-enriched-builder[ray]'") from error
     arguments: dict[str, Any] = {"address": options.ray_address} if options.ray_address else {}
-    ray.init(ignore_reinit_error=True, **arguments)
+    # see builder/__init__.py
+    ray.init(ignore_reinit_error=True, runtime_env={"env_vars": {"LOGURU_DIAGNOSE": "NO"}}, **arguments)
     executor = RayPipelineExecutor(
         list(steps),
         tasks=ranks,

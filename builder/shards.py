@@ -19,39 +19,20 @@ nothing that changes from run to run, such as times, so that an interrupted buil
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from builder.atomic import remove_leftovers, write_json
-from builder.errors import FolderInUse, OutputError, SettingsMismatch
+from builder.errors import OutputError, SettingsMismatch
 from builder.fetch import sha256_of
+from builder.folders import ELSEWHERE, output_errors
 from builder.rejects import Reject, count_rejects, write_rejects
 
 Settings = Mapping[str, Any]
-
-_ELSEWHERE = "choose another folder (--work, --output)"
-#: What only writing can meet …
-_WRITE_ERRORS = {
-    errno.ENOSPC: "the disk is full; free some space and run the same command again, it goes on where it stopped",
-    errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
-    errno.EROFS: f"the file system is read-only; {_ELSEWHERE}",
-    errno.EFBIG: "the file grew beyond the size that is allowed here; raise the limit and run the same command again",
-}
-#: … and what making a folder or a file there can meet as well.
-_FOLDER_ERRORS = _WRITE_ERRORS | {
-    errno.EACCES: f"permission denied; {_ELSEWHERE}, or change its owner",
-    errno.EPERM: f"operation not permitted; {_ELSEWHERE}",
-    errno.ENOTDIR: f"a part of the path is a file, not a folder; {_ELSEWHERE}",
-    errno.EEXIST: f"a file stands where the folder should be; {_ELSEWHERE}",
-}
 
 
 def shard_file(index: int) -> str:
@@ -93,52 +74,18 @@ class Record:
     counts: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class ShardProgress:
+    """How far a shard is (0 to 1), how far earlier runs had come with it, and what else counts there."""
+
+    share: float = 0.0
+    before: float = 0.0
+    counts: dict[str, Any] = field(default_factory=dict)
+
+
 def digest(value: Any) -> str:
     """Hex sha256 of a JSON value, independent of the order of keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-
-
-@contextmanager
-def output_errors(folder: Path) -> Iterator[None]:
-    """Turn what the file system says about writing to ``folder`` into an :class:`OutputError`."""
-    try:
-        yield
-    except OSError as error:
-        advice = _FOLDER_ERRORS.get(error.errno or 0)
-        if advice is None:
-            raise
-        raise OutputError(f"cannot write to {error.filename or folder}: {advice}") from error
-
-
-def write_error(error: BaseException, folder: Path) -> OutputError | None:
-    """The sentence for an error that only writing can meet; None for any other."""
-    advice = _WRITE_ERRORS.get(error.errno or 0) if isinstance(error, OSError) else None
-    return OutputError(f"cannot write to {folder}: {advice}") if advice else None
-
-
-@contextmanager
-def lock_folder(folder: Path, name: str = "") -> Iterator[None]:
-    """Hold ``folder`` (made if need be) for this process; the lock ends with the process, however that ends.
-
-    ``name`` tells locks of the same folder apart.
-
-    Raises:
-        FolderInUse: another run holds it.
-        OutputError: it cannot be made or written to.
-    """
-    with output_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f".{name}lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise FolderInUse(
-                f"another run is writing to {folder}; wait for it to end, stop it, or {_ELSEWHERE}"
-            ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 class StageFolder:
@@ -213,21 +160,25 @@ class StageFolder:
             changes = "; ".join(f"{key} was {before.get(key)!r} and is now {now.get(key)!r}" for key in different)
             raise SettingsMismatch(
                 f"{self.bookkeeping} was made with other settings: {changes}. "
-                f"Use the same settings, {_ELSEWHERE}, or delete that folder."
+                f"Use the same settings, {ELSEWHERE}, or delete that folder."
             )
 
-    def report_progress(self, shard: Shard, share: float, counts: Mapping[str, Any] | None = None) -> None:
-        """Say how far (0 to 1) a shard is that takes long, and what else counts there; for display only."""
-        said = json.dumps({"share": round(share, 4), "counts": dict(counts or {})})
-        (self.logs / f"progress-{shard.index:05d}").write_text(said, encoding="utf-8")
+    def report_progress(self, shard: Shard, progress: ShardProgress) -> None:
+        """Say how far a shard is that takes long; for display only."""
+        (self.logs / f"progress-{shard.index:05d}").write_text(json.dumps(asdict(progress)), encoding="utf-8")
 
-    def progress(self, shard: Shard) -> tuple[float, dict[str, Any]]:
-        """What :meth:`report_progress` said last; 0 and nothing if nothing."""
+    def forget_progress(self) -> None:
+        """Remove what an earlier run said."""
+        for path in self.logs.glob("progress-*"):
+            path.unlink(missing_ok=True)
+
+    def progress(self, shard: Shard) -> ShardProgress:
+        """What :meth:`report_progress` said last."""
         try:
             said = json.loads((self.logs / f"progress-{shard.index:05d}").read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):  # not said, or just being written
-            return 0.0, {}
-        return said["share"], said["counts"]
+            return ShardProgress()
+        return ShardProgress(**said)
 
     def read_record(self, shard: Shard) -> Record | None:
         """The shard's record, or None if there is none that can be read."""
@@ -331,8 +282,18 @@ class StageFolder:
         return manifest
 
     def records(self) -> list[Record]:
-        """Records of a complete stage, in order."""
-        return [Record(**record) for record in self.manifest()["shards"]]
+        """Records of a complete stage, in order.
+
+        Raises:
+            OutputError: the stage is not complete, or its manifest is damaged.
+        """
+        try:
+            records = [Record(**record) for record in self.manifest()["shards"]]
+        except (TypeError, KeyError, ValueError) as error:
+            raise OutputError(f"{self.manifest_path} is damaged ({error}); run that stage again") from error
+        if odd := [record.file for record in records if Path(record.file).name != record.file]:
+            raise OutputError(f"{self.manifest_path} names {odd[0]!r}, which is no file of its folder")
+        return records
 
 
 def merge_counts(counts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

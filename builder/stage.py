@@ -13,17 +13,18 @@ from datatrove.pipeline.base import PipelineStep
 
 from builder.errors import BuilderError, IncompleteRun
 from builder.executors import ExecutorOptions, RunOutcome, run_ranks
+from builder.folders import lock_folder, output_errors, write_error
 from builder.rejects import Reject
-from builder.shards import Settings, Shard, StageFolder, digest, lock_folder, merge_counts, output_errors, write_error
+from builder.shards import Settings, Shard, StageFolder, digest, merge_counts
 
 _POLL_SECONDS = 0.5
 _ERRORS_SHOWN = 3
 
 
 class Report(Protocol):
-    """Takes the weight that is done, and what else there is to say."""
+    """Takes the weight that is done, what else there is to say, and how much of it earlier runs did."""
 
-    def __call__(self, done: int, note: str = "") -> None:
+    def __call__(self, done: int, note: str = "", before: int = 0) -> None:
         """Show it."""
         ...
 
@@ -42,6 +43,7 @@ class Stage:
 
     ``steps`` gets the shards that are still missing, one for each rank, and the digest of the settings;
     ``left_out`` is what planning already set aside; ``notes`` go into the manifest and, other than settings, may change.
+    ``before_planning`` runs when the folder is known to be made with these settings, before it is looked what is missing.
     ``describe`` makes a note for the progress display of what running shards count.
     """
 
@@ -50,6 +52,7 @@ class Stage:
     settings: Settings
     shards: Sequence[Shard]
     steps: Callable[[Sequence[Shard], str], list[PipelineStep]]
+    before_planning: Callable[[], None] = lambda: None
     before_writing: Callable[[], None] = lambda: None
     left_out: Sequence[Reject] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
@@ -68,6 +71,7 @@ class StageReport:
     seconds: float
     peak_memory: int
     counts: dict[str, Any] = field(default_factory=dict)
+    rejects: str = ""
 
 
 def run_stage(stage: Stage, options: ExecutorOptions, progress: Progress) -> StageReport:
@@ -83,6 +87,8 @@ def run_stage(stage: Stage, options: ExecutorOptions, progress: Progress) -> Sta
     settings_digest = digest(stage.settings)
     with lock_folder(stage.folder.bookkeeping):
         stage.folder.prepare(stage.settings)
+        with output_errors(stage.folder.path):
+            stage.before_planning()
         pending = [shard for shard in stage.shards if not stage.folder.is_done(shard, settings_digest)]
         peak = 0
         if pending or stage.folder.stale(stage.shards):
@@ -93,6 +99,7 @@ def run_stage(stage: Stage, options: ExecutorOptions, progress: Progress) -> Sta
         if pending:
             with output_errors(stage.folder.path):
                 stage.folder.logs.mkdir(parents=True, exist_ok=True)
+            stage.folder.forget_progress()
             steps = stage.steps(pending, settings_digest)
             with output_errors(stage.folder.path), _watch(stage, pending, settings_digest, progress):
                 outcome = run_ranks(steps, len(pending), stage.folder.logs, options)
@@ -108,6 +115,7 @@ def run_stage(stage: Stage, options: ExecutorOptions, progress: Progress) -> Sta
         seconds=time.monotonic() - start,
         peak_memory=peak,
         counts=manifest["counts"],
+        rejects=str(stage.folder.rejects),
     )
 
 
@@ -171,6 +179,8 @@ class _watch:
         if finished:
             self._open = [shard for shard in self._open if shard not in finished]
             self._done += sum(shard.weight for shard in finished)
-        partly = sum(self._stage.folder.progress(shard)[0] * shard.weight for shard in self._open)
-        counts = merge_counts(self._stage.folder.progress(shard)[1] for shard in self._all)
-        self._report(self._done + int(partly), self._stage.describe(counts))
+        said = {shard.index: self._stage.folder.progress(shard) for shard in self._all}
+        partly = sum(said[shard.index].share * shard.weight for shard in self._open)
+        before = sum(said[shard.index].before * shard.weight for shard in self._all)
+        counts = merge_counts(one.counts for one in said.values())
+        self._report(self._done + int(partly), self._stage.describe(counts), int(before))

@@ -18,11 +18,13 @@ from builder.evaluation.majority import annotator_name, disagreements, majority
 from builder.evaluation.matching import locate
 from builder.evaluation.reading import Judged, read_judged
 from builder.evaluation.rows import find_files
+from builder.evaluation.weights import weigh
 from builder.fetch import sha256_of
+from builder.folders import lock_folder, output_errors
 from builder.parquet import parquet_writer
 from builder.rejects import Reject, count_rejects, write_rejects
 from builder.schema import ANNOTATION_SCHEMA
-from builder.shards import Shard, StageFolder, digest, lock_folder, output_errors
+from builder.shards import Shard, StageFolder, digest
 
 FIGURES, DISAGREEMENTS = "agreement.json", "disagreements.jsonl"
 #: Disagreements that the report itself holds; the file has all.
@@ -62,6 +64,7 @@ def agree(settings: AgreementSettings) -> dict[str, Any]:
     rejects = [*(_left_out(unit, reason) for unit, reason in left), *without]
     report = {
         "annotators": [{"name": name, "labels": len(labels)} for name, labels in annotators.items()],
+        "notes": weigh(unit.judged.values() for unit in compared)[1],
         "paragraphs": len(compared),
         "majority": len(rows),
         **(count_rejects(rejects) or {"rejected": {}}),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Final
 
 from builder import __version__
+from builder.annotation.budget import Ledger, Purse, spent_in
 from builder.annotation.card import CARD
-from builder.annotation.journal import read_outcomes
+from builder.annotation.export import JSONL
 from builder.annotation.sampling import SampleSettings
 from builder.annotation.servers import ServerFacts
 from builder.executors import ExecutorOptions
@@ -19,7 +20,7 @@ from builder.layout import Work
 from builder.schema import ANNOTATION_SCHEMA, SAMPLE_SCHEMA
 from builder.shards import Shard, StageFolder, digest
 from builder.stage import Progress, Stage, StageReport, run_stage
-from builder.steps.ask import ANSWERS, UNASKED, AskModel, ReadSlices, Slice, Teacher
+from builder.steps.ask import ANSWERS, LOOKING, UNASKED, AskModel, ReadSlices, Slice, Teacher
 from builder.steps.io import WriteShards
 from builder.steps.sample import DrawSample
 
@@ -31,8 +32,8 @@ SHARD_ROWS: Final = 20_000
 class ModelSettings:
     """Which paragraphs, who labels them, and what it may cost.
 
-    ``budget``: tokens of all runs into the folder, None for no limit. ``prices``: dollars for a million tokens in and out,
-    for the display. ``retry_rejected``: ask again what got no answer that can be used.
+    ``budget``: tokens of all runs into the folder, those of estimates too; None for no limit. ``prices``: dollars for a
+    million tokens in and out, for the display. ``retry_rejected``: ask again what got no answer that can be used.
     """
 
     sample: SampleSettings
@@ -43,19 +44,28 @@ class ModelSettings:
     shard_rows: int = SHARD_ROWS
 
 
-def look_at_servers(teacher: Teacher) -> list[ServerFacts]:
-    """What answers at each endpoint, found out before anything else is done.
+def look_at_servers(settings: ModelSettings, work: Work) -> list[ServerFacts]:
+    """What answers at each endpoint, found out before anything else is done; what that costs is noted.
 
     Raises:
         ServerError: one of them cannot be used.
     """
 
-    async def look(rank: int) -> ServerFacts:
-        server, facts = await teacher.connect(rank)
-        await server.close()
-        return facts
+    async def look() -> list[ServerFacts]:
+        servers = await settings.teacher.connect_all()
+        for server, _ in servers:
+            await server.close()
+        return [facts for _, facts in servers]
 
-    return [asyncio.run(look(rank)) for rank in range(len(teacher.endpoints))]
+    facts = asyncio.run(look())
+    with Ledger(answers_of(work), "looking") as ledger:
+        ledger.add(sum(one.tokens for one in facts))
+    return facts
+
+
+def answers_of(work: Work) -> Path:
+    """The folder of journals and ledgers."""
+    return work.annotations.bookkeeping / ANSWERS
 
 
 def annotate_with_model(
@@ -63,10 +73,8 @@ def annotate_with_model(
 ) -> list[StageReport]:
     """Draw a sample and have it labelled. Answers that are there are not asked for again."""
     drawn = draw_sample(settings.sample, work, replace(options, workers=1), progress)
-    stage = _stage(settings, work, options)
-    # one process for each server: it keeps many requests in flight
-    workers = options.workers or len(settings.teacher.endpoints)
-    return [drawn, run_stage(stage, replace(options, workers=workers), progress)]
+    # one process keeps many requests to all servers in flight
+    return [drawn, run_stage(_stage(settings, work), replace(options, workers=options.workers or 1), progress)]
 
 
 def draw_sample(sample: SampleSettings, work: Work, options: ExecutorOptions, progress: Progress) -> StageReport:
@@ -100,11 +108,10 @@ def draw_sample(sample: SampleSettings, work: Work, options: ExecutorOptions, pr
     return run_stage(stage, options, progress)
 
 
-def _stage(settings: ModelSettings, work: Work, options: ExecutorOptions) -> Stage:
+def _stage(settings: ModelSettings, work: Work) -> Stage:
     teacher, folder = settings.teacher, work.annotations
-    prompt = teacher.load_prompt()
     sample = work.sample.records()[0]
-    slices = _slices(sample.rows, settings.shard_rows, max(options.workers, len(teacher.endpoints)))
+    slices = _slices(sample.rows, settings.shard_rows)
     shards = [
         Shard(
             index=index,
@@ -114,13 +121,11 @@ def _stage(settings: ModelSettings, work: Work, options: ExecutorOptions) -> Sta
         )
         for index, part in enumerate(slices)
     ]
-    spent = _reopen(folder, shards, settings)
 
     def steps(pending: Sequence[Shard], settings_digest: str) -> list[Any]:
-        parts = _with_budgets([slices[shard.index] for shard in pending], pending, settings.budget, spent)
         return [
-            ReadSlices(work.sample.output(Shard(0, (), "")), parts),
-            AskModel(folder, pending, parts, teacher, settings.retry_rejected),
+            ReadSlices(work.sample.output(Shard(0, (), "")), [slices[shard.index] for shard in pending]),
+            AskModel(folder, pending, teacher, settings.budget is not None, settings.retry_rejected),
             WriteShards(folder, pending, ANNOTATION_SCHEMA, settings_digest),
         ]
 
@@ -128,67 +133,46 @@ def _stage(settings: ModelSettings, work: Work, options: ExecutorOptions) -> Sta
         name="annotate",
         folder=folder,
         # not the version: what was paid for stays usable, and the prompt's hash says what was asked
-        settings={
-            "annotator": teacher.model,
-            "revision": teacher.revision,
-            "prompt_sha256": prompt.sha256,
-            "rubric_version": prompt.rubric_version,
-            "seed": teacher.ask.seed,
-            "temperature": teacher.ask.temperature,
-        },
+        settings=teacher.settings(),
         shards=shards,
         steps=steps,
-        # the card tells of the rows as they were
-        before_writing=lambda: (folder.path / CARD).unlink(missing_ok=True),
+        before_planning=lambda: _reopen(settings, work, shards),
+        before_writing=lambda: _remove_summaries(folder),
         describe=lambda counts: describe(counts, settings.prices),
     )
 
 
-def _slices(rows: int, shard_rows: int, at_least: int) -> list[Slice]:
-    """Equal parts of the sample: as many as it takes, and one for each server."""
-    parts = max(math.ceil(rows / shard_rows), min(at_least, rows), 1)
-    borders = [rows * i // parts for i in range(parts + 1)]
+def _slices(rows: int, shard_rows: int) -> list[Slice]:
+    """Parts of the sample, all but the last of the same size."""
+    borders = [*range(0, rows, shard_rows), rows]
     return [Slice(start, stop) for start, stop in pairwise(borders)]
 
 
-def _reopen(folder: StageFolder, shards: Sequence[Shard], settings: ModelSettings) -> dict[int, tuple[int, int]]:
-    """Forget records of shards that have something left to ask now. Outcomes and tokens so far, by shard."""
-    kept: dict[int, tuple[int, int]] = {}
-    answers = folder.bookkeeping / ANSWERS
-    for path in answers.glob("*.jsonl"):
-        outcomes = list(read_outcomes(path))
-        kept[int(path.stem)] = len(outcomes), sum(outcome.spent for outcome in outcomes)
-    spent = sum(tokens for _, tokens in kept.values())
-    affordable = settings.budget is None or settings.budget > spent
+def _reopen(settings: ModelSettings, work: Work, shards: Sequence[Shard]) -> None:
+    """Forget the records of shards that have something left to ask now, and fill the purse."""
+    folder, affordable = work.annotations, True
+    if settings.budget is not None:
+        Purse.fill(answers_of(work), settings.budget)
+        affordable = settings.budget - spent_in(answers_of(work)) > LOOKING
     for shard in shards:
         record = folder.read_record(shard)
         rejected = record.counts.get("rejected", {}) if record else {}
         unasked = any(reason.endswith(UNASKED) for reason in rejected)
         if (unasked and affordable) or (settings.retry_rejected and rejected):
             folder.record_path(shard).unlink()
-    return kept
 
 
-def _with_budgets(
-    parts: Sequence[Slice], pending: Sequence[Shard], budget: int | None, kept: Mapping[int, tuple[int, int]]
-) -> list[Slice]:
-    """What is left of the budget, in proportion to what each shard has left to ask, since shards may run far apart."""
-    if budget is None:
-        return list(parts)
-    left = max(budget - sum(tokens for _, tokens in kept.values()), 0)
-    to_ask = [
-        max(part.stop - part.start - kept.get(shard.index, (0, 0))[0], 0)
-        for part, shard in zip(parts, pending, strict=True)
-    ]
-    total = max(sum(to_ask), 1)
-    return [replace(part, budget=left * number // total) for part, number in zip(parts, to_ask, strict=True)]
+def _remove_summaries(folder: StageFolder) -> None:
+    """What tells of the rows as they were: the card, and the rows as JSON lines."""
+    for name in (CARD, JSONL):
+        (folder.path / name).unlink(missing_ok=True)
 
 
 def describe(counts: Mapping[str, Any], prices: tuple[float, float] | None) -> str:
     """A note for the progress line: tokens, cost, what is in flight, what went wrong."""
     if not counts:
         return ""
-    said = [f"{counts['spent'] / 1e6:,.2f}M tokens"]
+    said = [f"{(counts['prompt_tokens'] + counts['completion_tokens']) / 1e6:,.2f}M tokens"]
     if prices:
         said[0] += f" ${cost(counts['prompt_tokens'], counts['completion_tokens'], prices):,.2f}"
     said.append(f"{counts['in_flight']} in flight")
@@ -196,8 +180,10 @@ def describe(counts: Mapping[str, Any], prices: tuple[float, float] | None) -> s
         said.append(f"{counts['rejected']:,} rejected")
     if counts["failures"]:
         said.append(f"{counts['failures']:,} failures")
+    if counts["lost_servers"]:
+        said.append(f"{counts['lost_servers']} servers lost")
     if counts["waiting"]:
-        said.append("the server is gone, waiting")
+        said.append("a server is gone, waiting")
     return ", ".join(said)
 
 

@@ -14,9 +14,10 @@ from builder.dataset.recipes import row_filters
 from builder.dataset.report import describe
 from builder.errors import EmptyResult, OutputError
 from builder.executors import ExecutorOptions
+from builder.folders import lock_folder, output_errors
 from builder.layout import Work, dataset_folder
 from builder.schema import ARTICLE_SCHEMA, DATASET_SCHEMA
-from builder.shards import Shard, digest, lock_folder, output_errors
+from builder.shards import Shard, digest
 from builder.stage import Progress, Stage, StageReport, run_stage
 from builder.steps.assemble import CollectBucket, FindArticleFacts, ReadLabelled
 from builder.steps.io import WriteShards

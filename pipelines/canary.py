@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from builder.annotation.canary import CANARIES, Canary, Reply, ask_server, ask_student, judge, load_canaries
 from builder.atomic import write_json
-from builder.shards import output_errors
+from builder.folders import output_errors
 from builder.stage import Progress
 from builder.steps.ask import Teacher
 from builder.student.config import SHIPPED_STUDENT, student_digest
@@ -53,7 +53,9 @@ def _model(canaries: list[Canary], teacher: Teacher, tell: Callable[[int], None]
     prompt = teacher.load_prompt()
 
     async def ask() -> tuple[dict[str, Any], list[Reply]]:
-        server, facts = await teacher.connect()
+        [(server, facts), *others] = await teacher.connect_all()
+        for other, _ in others:
+            await other.close()
         try:
             replies = await ask_server(canaries, server, facts, prompt, teacher.ask, tell)
         finally:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.errors import LabelError
+from builder.errors import EmptyResult, LabelError
 from pipelines.options import Command, StageRun, stage_options
 
 if TYPE_CHECKING:
@@ -168,8 +168,9 @@ def annotate(run: StageRun, paragraphs: Path | None, labels: Path | None, given:
 
 
 def _ask(run: StageRun, given: dict[str, Any]) -> None:
+    from builder.annotation.budget import spent_in
     from builder.annotation.card import write_card
-    from pipelines.annotate_model import annotate_with_model, look_at_servers
+    from pipelines.annotate_model import annotate_with_model, answers_of, look_at_servers
     from pipelines.display import show_stages
     from pipelines.display_annotate import show_annotations, show_estimate, show_servers
 
@@ -180,14 +181,21 @@ def _ask(run: StageRun, given: dict[str, Any]) -> None:
         found = estimate(settings, run.work, run.options, run.progress, given["price_hour"])
         show_estimate(found, run.as_json)
         return
+    made_with = settings.teacher.settings()
+    run.work.annotations.refuse_other(made_with, made_with.keys())  # before a token is spent
     if not run.work.annotations.manifest_path.is_file():
-        show_servers(settings.teacher.endpoints, look_at_servers(settings.teacher))
+        show_servers(settings.teacher.endpoints, look_at_servers(settings, run.work))
     stages = [asdict(report) for report in annotate_with_model(settings, run.work, run.options, run.progress)]
     if 0 < stages[0]["rows"] < settings.sample.size:
         click.echo(
             f"The sample has {stages[0]['rows']:,} paragraphs, not {settings.sample.size:,}: there are no more with at "
             f"most {settings.sample.per_article} of an article (--per-article; 0 for any number).",
             err=True,
+        )
+    if not stages[1]["rows"]:
+        raise EmptyResult(
+            f"no paragraph got labels; why: {run.work.annotations.rejects}. Is --budget large enough? A paragraph takes "
+            f"some 1,500 tokens"
         )
     facts = write_card(run.work.annotations, run.work.sample.settings())
     if given["form"] == "jsonl":
@@ -198,7 +206,7 @@ def _ask(run: StageRun, given: dict[str, Any]) -> None:
         click.echo(json.dumps({"stages": stages}))
     else:
         show_stages(stages)
-        show_annotations(facts, run.work.annotations.path, settings.prices)
+        show_annotations(facts, run.work.annotations.path, spent_in(answers_of(run.work)), settings.prices)
 
 
 def _settings(given: dict[str, Any]) -> ModelSettings:
@@ -250,9 +258,11 @@ def read_ids(path: Path) -> tuple[str, ...]:
         LabelError: it cannot be read, is too long, or a line has no id.
     """
     try:
-        if path.stat().st_size > _MAX_LIST:
+        with path.open("rb") as stream:  # a device has no size
+            content = stream.read(_MAX_LIST + 1)
+        if len(content) > _MAX_LIST:
             raise LabelError(f"{path} is longer than {_MAX_LIST} bytes; give the ids alone, one a line")
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = content.decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise LabelError(f"cannot read the ids in {path}: {error}") from error
     ids = [_id(line.strip(), f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]

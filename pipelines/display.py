@@ -54,8 +54,13 @@ class TerminalProgress:
         )
         with Progress(*columns, console=self._console, transient=True) as bar:
             task = bar.add_task(name, total=total)
+            known = 0
 
-            def report(done: int, note: str = "") -> None:
+            def report(done: int, note: str = "", before: int = 0) -> None:
+                nonlocal known
+                if before != known:
+                    known = before
+                    bar.reset(task, completed=before)  # what an earlier run did tells nothing of this one's speed
                 bar.update(task, completed=done, description=f"{name} {note}".rstrip())
 
             yield report
@@ -70,13 +75,13 @@ class LineProgress:
         start = last = time.monotonic()
         print(f"{name}: started", file=sys.stderr, flush=True)
 
-        def report(done: int, note: str = "") -> None:
+        def report(done: int, note: str = "", before: int = 0) -> None:
             nonlocal last
             now = time.monotonic()
-            if done and now - last >= _LINE_EVERY:
+            if done > before and now - last >= _LINE_EVERY:
                 last = now
-                left = (now - start) * (total - done) / done
-                rate = done / (now - start)
+                rate = (done - before) / (now - start)
+                left = (total - done) / rate
                 said = f"{name}: {done / total:.0%}, {_short(rate)}/s, about {left:.0f} s left"
                 print(f"{said}, {note}" if note else said, file=sys.stderr, flush=True)
 
@@ -172,6 +177,6 @@ def show_stages(stages: list[dict[str, Any]], console: Console | None = None) ->
     for stage in stages:
         for reason, number in stage["counts"].get("rejected", {}).items():
             console.print(f"{stage['name']} set aside {number:,} {reason}", highlight=False)
-    folders = ", ".join(f"{stage['folder']}/_build/rejects" for stage in stages if stage["counts"].get("rejected"))
+    folders = ", ".join(stage["rejects"] for stage in stages if stage["counts"].get("rejected"))
     if folders:
         console.print(f"Each with its reason: {folders}", highlight=False, soft_wrap=True)

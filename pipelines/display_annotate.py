@@ -26,10 +26,10 @@ def show_servers(endpoints: Sequence[str], servers: Sequence[ServerFacts]) -> No
         click.echo(f"{endpoint}: {facts.server}, {facts.model}; {form}; {logprobs} log probabilities", err=True)
 
 
-def show_annotations(facts: Mapping[str, Any], folder: Path, prices: tuple[float, float] | None) -> None:
+def show_annotations(facts: Mapping[str, Any], folder: Path, spent: int, prices: tuple[float, float] | None) -> None:
     """How the labels are distributed, in the sample and weighted to the corpus, and what they took.
 
-    ``facts`` are those of the card; see :func:`builder.annotation.card.gather`.
+    ``facts`` are those of the card; see :func:`builder.annotation.card.gather`. ``spent``: tokens of all runs.
     """
     console = Console(width=None if sys.stdout.isatty() else 120)
     table = Table(title=f"Labels of {facts['rows']:,} paragraphs", title_justify="left")
@@ -40,8 +40,8 @@ def show_annotations(facts: Mapping[str, Any], folder: Path, prices: tuple[float
             row["label"], row["name"], f"{row['share']:.1%}", f"{row['corpus']:.1%}" if facts["weighted"] else "-"
         )
     console.print(table)
-    told = f"Tokens: {facts['prompt_tokens']:,} in, {facts['completion_tokens']:,} out; {facts['tokens_spent']:,} spent, "
-    told += "with those of replies that could not be used and of requests without one."
+    told = f"Tokens of all replies: {facts['prompt_tokens']:,} in, {facts['completion_tokens']:,} out. Counted against a "
+    told += f"budget, with requests that ended without a reply: {spent:,}."
     if prices:
         told += f" About ${cost(facts['prompt_tokens'], facts['completion_tokens'], prices):,.2f}."
     console.print(told, highlight=False, soft_wrap=True)

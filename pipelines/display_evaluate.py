@@ -15,19 +15,25 @@ from builder.evaluation.report import PAGE, interval, number, percent
 
 #: Rows of lists that a terminal shows; the report has more.
 _SHOWN = 5
+#: Over figures that count each paragraph of a drawn sample as often as it stands for one of the corpus.
+_CORPUS = "in the corpus"
 
 
 def show_evaluation(report: Mapping[str, Any], output: Path | None) -> None:
     """What :func:`pipelines.evaluate.evaluate` found."""
     console = _console()
-    for note in report["notes"]:
-        console.print(note, highlight=False, markup=False)
+    _show_notes(report, console)
     if report["metrics"]:
         _show_metrics(report, console)
     if report["jats"]:
         _show_jats(report["jats"], console)
     if output is not None:
         console.print(f"With plots and examples: {output / PAGE}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _show_notes(report: Mapping[str, Any], console: Console) -> None:
+    for note in report["notes"]:
+        console.print(note, highlight=False, markup=False)
 
 
 def _show_metrics(report: Mapping[str, Any], console: Console) -> None:
@@ -40,38 +46,45 @@ def _show_metrics(report: Mapping[str, Any], console: Console) -> None:
     )
     for head in ("document_type", "domain"):
         console.print(_classes_table(head, metrics[head]))
-    console.print(_summary_table(metrics, report["calibration"]))
+        if report["weighted"]:
+            console.print(_classes_table(f"{head}, {_CORPUS}", report["weighted"][head]))
+    console.print(_summary_table(metrics, report["weighted"], report["calibration"]))
     if report["hardest"]:
         console.print(_hardest_table(report["hardest"][:_SHOWN]))
 
 
-def _classes_table(head: str, found: Mapping[str, Any]) -> Table:
-    table = _table(head, ("class", "precision", "recall", "F1", "paragraphs"))
+def _classes_table(title: str, found: Mapping[str, Any]) -> Table:
+    table = _table(title, ("class", "precision", "recall", "F1", "paragraphs"))
     for name, scores in found["classes"].items():
         values = [_with_interval(scores, key) for key in ("precision", "recall", "f1")]
-        table.add_row(name, *values, f"{scores['support']:,}")
+        table.add_row(name, *values, f"{scores['support']:,.0f}")
     return table
 
 
-def _summary_table(metrics: Mapping[str, Any], calibration: Mapping[str, Any]) -> Table:
+def _summary_table(metrics: Mapping[str, Any], weighted: Mapping[str, Any] | None, calibration: Mapping[str, Any]) -> Table:
     title = (
         f"Agreement, 95 % intervals from {metrics['bootstrap']:,} samples of articles"
         if metrics["bootstrap"]
         else "Agreement"
     )
-    table = _table(title, ("label", "measure", "value", "without looking"))
+    table = _table(title, ("label", "measure", "value", *([_CORPUS] if weighted else []), "without looking"))
+
+    def add(label: str, measure: str, key: str, constant: str) -> None:
+        corpus = [_with_interval(weighted[label], key)] if weighted else []
+        table.add_row(label, measure, _with_interval(metrics[label], key), *corpus, constant)
+
     for head in ("document_type", "domain"):
         found = metrics[head]
-        table.add_row(head, "macro-F1", _with_interval(found, "macro_f1"), "")
-        table.add_row(head, "Cohen's kappa", _with_interval(found, "kappa"), "0.000")
-        constant = f"{number(found['majority_share'])} (always {found['majority_class']})"
-        table.add_row(head, "accuracy", number(found["accuracy"]), constant)
+        add(head, "macro-F1", "macro_f1", "")
+        add(head, "Cohen's kappa", "kappa", "0.000")
+        add(head, "accuracy", "accuracy", f"{number(found['majority_share'])} (always {found['majority_class']})")
         if calibration[head]:
-            table.add_row(head, "calibration error", number(calibration[head]["expected_calibration_error"]), "")
+            error = number(calibration[head]["expected_calibration_error"])
+            table.add_row(head, "calibration error", error, *([""] if weighted else []), "")
     score = metrics["educational_score"]
-    table.add_row("educational_score", "quadratic kappa", _with_interval(score, "quadratic_kappa"), "0.000")
-    table.add_row("educational_score", "Spearman", _with_interval(score, "spearman"), "0.000")
-    table.add_row("educational_score", "MAE", _with_interval(score, "mae"), f"{number(score['median_mae'])} (the median)")
+    add("educational_score", "quadratic kappa", "quadratic_kappa", "0.000")
+    add("educational_score", "Spearman", "spearman", "0.000")
+    add("educational_score", "MAE", "mae", f"{number(score['median_mae'])} (the median)")
     return table
 
 
@@ -121,19 +134,21 @@ def _show_jats(jats: Mapping[str, Any], console: Console) -> None:
 def show_agreement(report: Mapping[str, Any], output: Path | None) -> None:
     """What :func:`pipelines.agree.agree` found."""
     console = _console()
+    _show_notes(report, console)
+    weighted = any(pair["weighted"] for pair in report["pairs"])
     table = _table(
-        f"Agreement on {report['paragraphs']:,} paragraphs", ("annotators", "label", "agreement", "same", "paragraphs")
+        f"Agreement on {report['paragraphs']:,} paragraphs",
+        ("annotators", "label", "agreement", "same", *([_CORPUS] if weighted else []), "paragraphs"),
     )
     for pair in report["pairs"]:
         names = escape(" and ".join(pair["annotators"]))
-        for head in ("document_type", "domain"):
-            kappa = f"kappa {_with_interval(pair[head], 'kappa')}"
-            table.add_row(names, head, kappa, percent(pair[head]["accuracy"]), f"{pair['paragraphs']:,}")
+        for label in ("document_type", "domain", "educational_score"):
+            values = [_agreed(pair, label), percent(pair[label]["accuracy"])]
+            if weighted:
+                corpus = pair["weighted"]
+                values.append(f"{_agreed(corpus, label)}\nsame {percent(corpus[label]['accuracy'])}" if corpus else "")
+            table.add_row(names, label, *values, f"{pair['paragraphs']:,}")
             names = ""
-        score = pair["educational_score"]
-        kappa = f"quadratic kappa {_with_interval(score, 'quadratic_kappa')}"
-        rest = f"Spearman {number(score['spearman'])}, MAE {number(score['mae'])}"
-        table.add_row("", "educational_score", f"{kappa}\n{rest}", percent(score["accuracy"]), f"{pair['paragraphs']:,}")
     console.print(table)
     alpha = ", ".join(f"{label} {number(value)}" for label, value in report["alpha"].items())
     console.print(f"Krippendorff's alpha of all {len(report['annotators'])}: {alpha}.", highlight=False)
@@ -144,6 +159,14 @@ def show_agreement(report: Mapping[str, Any], output: Path | None) -> None:
         console.print(f"Left out: {count:,} {reason}", highlight=False)
     if output is not None:
         console.print(f"Written to {output}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _agreed(pair: Mapping[str, Any], label: str) -> str:
+    if label != "educational_score":
+        return f"kappa {_with_interval(pair[label], 'kappa')}"
+    score = pair[label]
+    rest = f"Spearman {number(score['spearman'])}, MAE {number(score['mae'])}"
+    return f"quadratic kappa {_with_interval(score, 'quadratic_kappa')}\n{rest}"
 
 
 def _console() -> Console:

@@ -9,18 +9,19 @@ from typing import Any, Final
 
 import pyarrow.parquet as pq
 
-from builder.annotation.asking import Asker
-from builder.annotation.budget import Budget
+from builder.annotation.asking import ask_all
+from builder.annotation.budget import Budget, Ledger, Purse
 from builder.annotation.journal import Journal, Outcome, read_outcomes
-from builder.annotation.prompt import Question
+from builder.annotation.prompt import Prompt, Question
 from builder.annotation.servers import ServerFacts
+from builder.annotation.tasks import Desk, Queue, Tally
 from builder.errors import ServerError
 from builder.executors import ExecutorOptions
 from builder.layout import Work
 from builder.shards import Shard
 from builder.stage import Progress
-from builder.steps.ask import ANSWERS, Teacher
-from pipelines.annotate_model import ModelSettings, cost, draw_sample
+from builder.steps.ask import LOOKING
+from pipelines.annotate_model import ModelSettings, answers_of, cost, draw_sample
 
 #: Paragraphs that are asked about: enough for the mean of their tokens to within some per cent.
 QUESTIONS: Final = 64
@@ -103,13 +104,14 @@ def estimate(
     with pq.ParquetFile(work.sample.output(Shard(0, (), ""))) as file:
         batch = next(file.iter_batches(batch_size=QUESTIONS, columns=["text", "section_path"]))
     questions = {q.key: q for q in (prompt.ask(row["text"], row["section_path"] or ()) for row in batch.to_pylist())}
-    answers = work.annotations.bookkeeping / ANSWERS
-    known = {outcome.question for outcome in read_outcomes(answers)}
+    known = {outcome.question for outcome in read_outcomes(answers_of(work), questions)}
     # what was asked by an earlier estimate tells tokens, but no rate: then a few are asked again
     open_ones = [question for key, question in questions.items() if key not in known] or list(questions.values())
     outcomes: list[Outcome] = []
-    facts, seconds, in_flight = asyncio.run(_measure(settings, open_ones, answers, outcomes))
+    facts, seconds, in_flight = asyncio.run(_measure(settings, work, prompt, open_ones, outcomes))
     told = [outcome for outcome in outcomes if outcome.prompt_tokens]
+    if not outcomes:
+        raise ServerError(f"the budget of {settings.budget:,} tokens does not reach for one paragraph")
     if not told:
         raise ServerError(f"{facts.server} answered without saying how many tokens it took: nothing can be reckoned")
     return Estimate(
@@ -128,27 +130,33 @@ def estimate(
 
 
 async def _measure(
-    settings: ModelSettings, questions: list[Question], answers: Any, outcomes: list[Outcome]
+    settings: ModelSettings, work: Work, prompt: Prompt, questions: list[Question], outcomes: list[Outcome]
 ) -> tuple[ServerFacts, float, int]:
-    teacher: Teacher = settings.teacher
-    server, facts = await teacher.connect()
-    most = 0
-    try:
-        with Journal(answers, 0) as journal:
+    answers, most = answers_of(work), 0
+    purse = Purse.fill(answers, settings.budget) if settings.budget is not None else None
+    with Ledger(answers, "estimate") as ledger, Journal(answers, 0) as journal:
+        budget = Budget(ledger, purse)
+        if not budget.promise(LOOKING):
+            raise ServerError(f"the budget of {settings.budget:,} tokens is used up: nothing can be asked")
+        servers = await settings.teacher.connect_all()
+        budget.settle(LOOKING, sum(facts.tokens for _, facts in servers))
 
-            def keep(outcome: Outcome) -> None:
-                journal.keep(outcome)
-                outcomes.append(outcome)
+        def keep(outcome: Outcome) -> None:
+            journal.keep(outcome)
+            outcomes.append(outcome)
 
-            def tell(tally: Any) -> None:
-                nonlocal most
-                most = max(most, tally.in_flight)
+        def tell(tally: Tally) -> None:
+            nonlocal most
+            most = max(most, tally.in_flight)
 
-            # a fresh run climbs over minutes; an estimate starts at what small servers bear
-            ask = replace(teacher.ask, start=min(32, teacher.ask.ceiling))
-            start = time.monotonic()
-            await Asker(server, facts, teacher.load_prompt(), ask, Budget(settings.budget), keep, tell).ask(questions)
+        # a run climbs over minutes; an estimate starts at what small servers bear
+        ask = replace(settings.teacher.ask, start=min(32, settings.teacher.ask.ceiling))
+        start = time.monotonic()
+        try:
+            await ask_all(servers, Desk(Queue(questions), prompt, ask, budget, keep, tell))
+        finally:
             seconds = time.monotonic() - start
-    finally:
-        await server.close()
-    return facts, seconds, most
+            budget.close()
+            for server, _ in servers:
+                await server.close()
+    return servers[0][1], seconds, most

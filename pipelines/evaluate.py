@@ -12,6 +12,7 @@ from builder.evaluation.jats_check import jats_check
 from builder.evaluation.matching import pair
 from builder.evaluation.reading import read_judged
 from builder.evaluation.report import compare, write_report
+from builder.evaluation.weights import weigh
 from builder.fetch import sha256_of
 from builder.shards import StageFolder
 
@@ -22,6 +23,10 @@ LEARNED = (
 )
 INCOMPLETE = "{} has no manifest: the stage is not complete, and what is there was read."
 NO_TYPES = "The check against JATS was not made: no article type is known (--paragraphs gives them)."
+DRAWN = (
+    "The check against JATS counts the paragraphs that were drawn: articles have fewer cases than when whole, and kinds of "
+    "article that were drawn more often count more than in the corpus."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,8 @@ def evaluate(settings: EvaluationSettings) -> dict[str, Any]:
     """The report, also written to ``output`` if that is given; plain JSON::
 
         {"inputs": {"labels", "predictions", "paragraphs"}, "notes": [sentences],
-         "counts", "without_prediction", "metrics", "calibration", "hardest": see builder.evaluation.report.compare,
+         "counts", "without_prediction", "metrics", "weighted", "calibration", "hardest":
+             see builder.evaluation.report.compare,
          "jats": see builder.evaluation.jats_check.jats_check}
 
     What was not asked for or is not known is null.
@@ -51,12 +57,14 @@ def evaluate(settings: EvaluationSettings) -> dict[str, Any]:
         OutputError: the output cannot be written.
     """
     paragraphs = settings.paragraphs or _beside(settings.predictions)
-    found: dict[str, Any] = dict.fromkeys(("counts", "without_prediction", "metrics", "calibration", "hardest"))
+    found: dict[str, Any] = dict.fromkeys(("counts", "without_prediction", "metrics", "weighted", "calibration", "hardest"))
     notes = [INCOMPLETE.format(_named(settings.predictions))] if _incomplete(settings.predictions) else []
     if settings.labels is not None:
         reference = read_judged(settings.labels)
         pairs = pair(reference, settings.predictions, settings.labels, paragraphs)
-        found |= compare(pairs, settings.bootstrap, settings.seed, settings.hardest)
+        weights, said = weigh(zip(pairs.reference, pairs.predicted, strict=True))
+        found |= compare(pairs, settings.bootstrap, settings.seed, settings.hardest, weights)
+        notes += said
         notes += [LEARNED] if _learned(settings.labels, settings.predictions) else []
     jats = jats_check(settings.predictions, paragraphs, settings.hardest, settings.bootstrap, settings.seed)
     if jats is None:
@@ -65,6 +73,8 @@ def evaluate(settings: EvaluationSettings) -> dict[str, Any]:
                 f"nothing to evaluate {settings.predictions} with: give --labels, or --paragraphs for the article types"
             )
         notes.append(NO_TYPES)
+    elif jats["drawn_sample"]:
+        notes.append(DRAWN)
     inputs = {"labels": settings.labels, "predictions": settings.predictions, "paragraphs": paragraphs}
     report = {
         "inputs": {name: path and _named(path) for name, path in inputs.items()},

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from builder.executors import ExecutorOptions
+from builder.folders import lock_folder
 from builder.layout import Work
-from builder.shards import lock_folder
 from builder.stage import Progress, StageReport
 
 if TYPE_CHECKING:

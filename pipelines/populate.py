@@ -19,6 +19,7 @@ from builder import __version__
 from builder.atomic import write_json
 from builder.errors import EmptyResult, SourceError
 from builder.fetch import sha256_of
+from builder.folders import lock_folder, output_errors
 from builder.populate.bookkeeping import INPUTS, KEYS, earlier_files, forget, forget_damaged, remove_stale
 from builder.populate.card import read_card
 from builder.populate.dataset import BOOKKEEPING, check_places, plan_dataset
@@ -32,7 +33,7 @@ from builder.populate.reasons import Rule
 from builder.populate.rows import CollectRows
 from builder.populate.stages import Task, Workers, run_stage
 from builder.populate.store import arrow_file, bucket_count
-from builder.shards import Settings, Shard, StageFolder, digest, lock_folder, output_errors
+from builder.shards import Settings, Shard, StageFolder, digest
 from builder.sources import PmcOptions, articles_in_order, articles_per_shard, plan_shards, source_name
 from builder.stage import Progress
 

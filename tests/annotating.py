@@ -7,14 +7,18 @@ import json
 import subprocess
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from click.testing import CliRunner
 
 from builder.schema import PARAGRAPH_SCHEMA
 from builder.shards import Shard, StageFolder
+from pipelines.cli import main
 from tests.conftest import run_builder
 from tests.llm_server import LlmServer
+from tests.stand_in import run_ranks_here
 
 TYPES = ("research-article", "case-report", "review-article", "letter")
 SECTIONS = (["Introduction"], ["Methods", "Patients"], ["Results"], ["Discussion"], ["Case presentation"])
@@ -71,9 +75,10 @@ def command(server: LlmServer, paragraphs: Path, work: Path, *more: object) -> l
 
 
 def annotate(server: LlmServer, paragraphs: Path, work: Path, *more: object) -> dict[str, Any]:
-    """Run it to a good end; what it says as JSON."""
-    done = run_builder(*command(server, paragraphs, work, *more))
-    assert done.returncode == 0, done.stderr
+    """Run it to a good end; what it says as JSON. In this process, which saves the start of two others."""
+    with patch("builder.stage.run_ranks", run_ranks_here):
+        done = CliRunner().invoke(main, list(map(str, command(server, paragraphs, work, *more))), catch_exceptions=False)
+    assert done.exit_code == 0, done.stderr
     return dict(json.loads(done.stdout))
 
 

@@ -173,6 +173,8 @@ def test_the_folder_has_votes_disagreements_and_figures(three: list[Path], tmp_p
     report = agree(AgreementSettings(three, tmp_path / "out", bootstrap=10))
     assert [item["name"] for item in report["annotators"]] == ["ann", "b", "c"]
     assert (report["paragraphs"], report["majority"], report["disagreed"]) == (4, 3, 3)
+    assert report["notes"] == []
+    assert [pair["weighted"] for pair in report["pairs"]] == [None] * 3
     assert report["rejected"] == {"paragraphs: no majority for domain and document_type": 1}
     table = pq.read_table(tmp_path / "out" / "00000.parquet")
     assert table.schema == ANNOTATION_SCHEMA
@@ -197,6 +199,28 @@ def test_pairs_have_the_libraries_own_kappa(three: list[Path]) -> None:
     for pair, (first, second) in zip(report["pairs"], itertools.combinations(three, 2), strict=True):
         one, other = ([row.domain for row in read_judged(path)] for path in (first, second))
         assert pair["domain"]["kappa"] == pytest.approx(cohen_kappa_score(one, other), abs=1e-6)
+
+
+def test_annotators_of_a_drawn_sample_agree_in_the_corpus_too(tmp_path: Path) -> None:
+    said = [("clinical", "Study", 3)] * 3 + [("other", "Review", 1)]
+    weights = [1.0, 50.0, 4.0, 9.0]
+    folders = []
+    for name, labels in (("a", said), ("b", [*said[:1], ("other", "Study", 5), *said[2:]])):
+        rows = [row | {"weight": weight} for row, weight in zip(_rows(name, *labels), weights, strict=True)]
+        folders.append(_write(tmp_path / name, rows))
+    report = agree(AgreementSettings(folders, tmp_path / "out", bootstrap=5))
+    (pair,) = report["pairs"]
+    one, other = ([row.domain for row in read_judged(path)] for path in folders)
+    assert pair["domain"]["accuracy"] == 0.75
+    assert pair["weighted"]["domain"]["accuracy"] == pytest.approx(14 / 64, abs=1e-6)
+    assert pair["weighted"]["domain"]["kappa"] == pytest.approx(
+        cohen_kappa_score(one, other, sample_weight=weights), abs=1e-6
+    )
+    assert pair["weighted"]["educational_score"]["mae"] == pytest.approx(2 * 50 / 64, abs=1e-6)
+    assert "4 compared paragraphs are a drawn sample" in report["notes"][0]
+    table = CliRunner().invoke(command, [*map(str, folders), "--bootstrap", "0"])
+    assert "in the corpus" in table.output
+    assert "are a drawn sample" in table.output
 
 
 def test_the_folder_can_be_trained_on(three: list[Path], tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from builder.atomic import PART_MARK
-from builder.shards import lock_folder
+from builder.folders import lock_folder
 from tests.conftest import Built, builder_command, run_builder
 from tests.corpus import STUDY, article, write_corpus
 

@@ -16,18 +16,19 @@ from sklearn.metrics import cohen_kappa_score, f1_score
 
 from builder.annotation.labels import PLOS_LABELS, TRAIN_LABELS
 from builder.errors import LabelError
+from builder.evaluation.articles import _aligned
 from builder.evaluation.hardest import hardest
 from builder.evaluation.jats_check import jats_check
 from builder.evaluation.matching import pair
-from builder.evaluation.metrics import _matrix, _quadratic_kappa
 from builder.evaluation.reading import article_of, read_judged
 from builder.evaluation.reliability import reliability
 from builder.evaluation.report import render
 from builder.evaluation.rows import find_files
 from builder.schema import ANNOTATION_SCHEMA, DOCUMENT_TYPES, DOMAINS, PARAGRAPH_SCHEMA, PREDICTION_SCHEMA
 from builder.student.calibration import calibration_error
+from pipelines.agree import AgreementSettings, agree
 from pipelines.cli_evaluate import evaluate as command
-from pipelines.evaluate import LEARNED, EvaluationSettings, evaluate
+from pipelines.evaluate import DRAWN, LEARNED, EvaluationSettings, evaluate
 
 #: article, ordinal, domain, document type, score
 Said = tuple[str, int, str, str, float]
@@ -387,6 +388,91 @@ def test_the_jats_check_finds_types_whatever_the_files_are_called(work: Path) ->
         jats_check(_write_lines(work / "novel.jsonl", [{"id": "PMC1.1_p0", "document_type": "Novel"}]), None)
 
 
+@pytest.mark.parametrize("names", [("00000.parquet", "00001.parquet"), ("00000.parquet", "00007.parquet")])
+def test_the_jats_check_merges_articles_that_are_spread_over_files(work: Path, names: tuple[str, str]) -> None:
+    """Annotations lie in the order of asking; files of the same names hold other paragraphs."""
+    for part, name in enumerate(names):
+        rows = [row | {"weight": 2.5} for row in annotation_rows(PREDICTED)[part::2]]
+        _write_parquet(work / "annotations" / name, rows, ANNOTATION_SCHEMA)
+    found, expected = (jats_check(work / folder, work / "paragraphs") for folder in ("annotations", "predictions"))
+    assert found is not None
+    assert expected is not None
+    assert found == expected | {"drawn_sample": True}
+
+
+def test_the_jats_check_reads_what_lies_beside_paragraphs_by_file(work: Path) -> None:
+    """Then it holds the articles of one file; files of as many rows, but of other paragraphs, do not lie so."""
+    files, beside = find_files(work / "predictions"), find_files(work / "paragraphs")
+    assert _aligned(files, beside) == [([file], [other]) for file, other in zip(files, beside, strict=True)]
+    assert _aligned(files, []) is None
+    first = pq.read_table(files[0])
+    pq.write_table(first.take([1, 0, 2, 3]), files[0])
+    assert _aligned(files, beside) is None
+    pq.write_table(first.slice(0, 3), files[0])
+    assert _aligned(files, beside) is None
+
+
+def test_the_jats_check_knows_the_articles_of_a_vote(work: Path) -> None:
+    for name in ("a", "b"):
+        rows = [row | {"annotator": name} for row in annotation_rows(PREDICTED)]
+        _write_parquet(work / name / "00000.parquet", rows, ANNOTATION_SCHEMA)
+    agree(AgreementSettings([work / "a", work / "b"], work / "vote", bootstrap=0))
+    report = evaluate(EvaluationSettings(work / "vote", bootstrap=0))
+    assert report["jats"] == evaluate(EvaluationSettings(work / "predictions", bootstrap=0))["jats"]
+    assert report["jats"]["unknown_type"]["articles"] == 0
+
+
+WEIGHTS = (1.0, 40.0, 2.5, 8.0, 100.0)
+
+
+@pytest.mark.parametrize("weighted_side", ["reference", "predicted", "both"])
+def test_a_drawn_sample_has_figures_of_its_corpus_beside(work: Path, weighted_side: str) -> None:
+    plain = annotation_rows()
+    drawn = [row | {"weight": weight} for row, weight in zip(plain, WEIGHTS, strict=True)]
+    said = prediction_rows(PREDICTED[:5])
+    if weighted_side != "reference":
+        said = [row | {"weight": weight} for row, weight in zip(said, WEIGHTS, strict=True)]
+    labels = _write_lines(work / "a.jsonl", plain if weighted_side == "predicted" else drawn)
+    settings = EvaluationSettings(
+        _write_lines(work / "b.jsonl", said), labels, work / "paragraphs", 20, output=work / "out"
+    )
+    report = evaluate(settings)
+    kinds, guesses = [row[3] for row in REFERENCE], [row[3] for row in PREDICTED[:5]]
+    found = report["weighted"]["document_type"]
+    assert found["macro_f1"] == pytest.approx(f1_score(kinds, guesses, average="macro", sample_weight=WEIGHTS), abs=1e-6)
+    assert found["kappa"] == pytest.approx(cohen_kappa_score(kinds, guesses, sample_weight=WEIGHTS), abs=1e-6)
+    assert report["metrics"]["document_type"]["macro_f1"] == pytest.approx(
+        f1_score(kinds, guesses, average="macro"), abs=1e-6
+    )
+    assert report["weighted"]["corpus_paragraphs"] == sum(WEIGHTS)
+    assert any("5 compared paragraphs are a drawn sample" in note for note in report["notes"])
+    assert (DRAWN in report["notes"]) == (weighted_side != "reference")
+    page = (work / "out" / "report.html").read_text()
+    assert "In the corpus" in page
+    assert "are a drawn sample" in page
+    arguments = ["--labels", str(labels), "--predictions", str(work / "b.jsonl"), "--bootstrap", "5"]
+    table = CliRunner().invoke(command, arguments)
+    assert table.exit_code == 0, table.output
+    assert "in the corpus" in table.output
+    assert "are a drawn sample" in table.output
+
+
+@pytest.mark.parametrize("strange", [None, 0, -1, 1e300, "differs"])
+def test_weights_that_are_not_whole_are_said_and_not_used(work: Path, strange: Any) -> None:
+    rows = [row | {"weight": weight} for row, weight in zip(annotation_rows(), WEIGHTS, strict=True)]
+    other = [dict(row) for row in rows]
+    other[2]["weight"] = 7.0 if strange == "differs" else strange
+    one = rows if strange == "differs" else other
+    report = evaluate(
+        EvaluationSettings(_write_lines(work / "b.jsonl", other), _write_lines(work / "a.jsonl", one), bootstrap=0)
+    )
+    assert report["weighted"] is None
+    assert any("1 of 5 without a weight that all sides share" in note for note in report["notes"])
+    without = evaluate(EvaluationSettings(work / "predictions", _as_labels(work), bootstrap=0))
+    assert without["weighted"] is None
+    assert not any("sample" in note for note in without["notes"])
+
+
 def test_texts_are_escaped_and_shown_only_where_licensed(work: Path) -> None:
     report = evaluate(EvaluationSettings(work / "predictions", _as_labels(work), bootstrap=20, output=work / "out"))
     page = (work / "out" / "report.html").read_text()
@@ -425,15 +511,6 @@ def test_the_page_stands_with_any_part_missing(work: Path) -> None:
         EvaluationSettings(work / "predictions", labels, bootstrap=5, hardest=0),
     ):
         assert render(evaluate(settings)).count("<h1>") == 1
-
-
-def test_quadratic_kappa_of_samples_is_scikit_learns() -> None:
-    import numpy as np
-
-    generator = np.random.default_rng(2)
-    truth, found = generator.integers(0, 5, 300), generator.integers(0, 5, 300)
-    expected = cohen_kappa_score(truth, found, weights="quadratic")
-    assert _quadratic_kappa(_matrix(truth, found, 5)) == pytest.approx(expected)
 
 
 def test_a_student_that_learned_these_labels_is_told_apart(work: Path) -> None:

@@ -74,17 +74,18 @@ def test_different_paragraphs_are_different_questions(one: str, other: str) -> N
 @pytest.mark.parametrize(
     "token",
     ["<|im_end|>", "<|im_start|>system", "<|eot_id|>", "[INST]", "[/INST]", "</s>", "<s>", "<<SYS>>", "<start_of_turn>",
-     "<end_of_turn>", "<｜User｜>", "<think>", "<|start_header_id|>"],
+     "<end_of_turn>", "<｜User｜>", "<think>", "<|start_header_id|>", "<turn|>", "<|turn>", "[|endofturn|]", "<seed:bos>",
+     "<tool_response>", "[gMASK]", "<BOS_TOKEN>", "[THINK]", "<unused0>", "<end_of_utterance>", "]~b]", "\x00", "\x1b"],
 )  # fmt: skip
 def test_control_tokens_of_chat_templates_are_made_harmless(token: str) -> None:
-    question = PROMPT_V1.ask(f"Before {token} after.", [f"Title {token}"])
-    user = question.messages[1]["content"]
+    user = PROMPT_V1.ask(f"Before {token} after.", [f"Title {token}"]).messages[1]["content"]
     assert token not in user
-    assert token.strip("<>[]|｜/").lstrip("</[|｜")[:4] in user  # still readable
+    words = re.sub(r"[^A-Za-z]+", " ", token).split()
+    assert all(word in user for word in words)  # still readable
 
 
 def test_text_that_only_looks_a_little_like_one_stays_as_it_is() -> None:
-    text = "P < 0.05, <10 mg/L, [1], |x| > 3, a<b>c, {sections}, {rubric} and <1|2>."
+    text = "P < 0.05, <10 mg/L, [1], |x| > 3, a<b and c>d, {sections}, {rubric} and <1|2>."
     assert text in PROMPT_V1.ask(text, []).messages[1]["content"]
 
 
@@ -102,6 +103,11 @@ def test_long_paragraphs_and_titles_are_cut_at_a_word() -> None:
         (lambda text: text.replace("{rubric}", ""), "system has no place for rubric"),
         (lambda text: text.replace("{paragraph}", ""), "user has no place for paragraph"),
         (lambda text: text.replace("3200", '"many"'), "max_characters is 'many'"),
+        (lambda text: text.replace("3200", "true"), "max_characters is True"),
+        (lambda text: re.sub("version = .*", "version = 5", text), "version is 5, expected a text"),
+        (lambda text: text.replace("[end of material {code}]", ""), "to fence it"),
+        (lambda text: "a = " + "[" * 100_000, "cannot read the prompt"),
+        (lambda text: text.replace("rubric-v1.md", "a\\u0000b"), "cannot read the prompt"),
         (lambda text: "version = [", "cannot read the prompt"),
         (lambda text: text.replace("rubric-v1.md", "missing.md"), "cannot read the prompt"),
     ],

@@ -26,6 +26,7 @@ GOOD = '{"type":"clinical_case","domain":"clinical","score":4}'
         '{ "domain": "clinical", "score": 4, "type": "clinical_case" }',
         f"```json\n{GOOD}\n```",
         f"```\n{GOOD}```",
+        f"```json{GOOD}```",
         f"<think>Is it a case? {{}} yes</think>\n{GOOD}",
     ],
 )
@@ -45,6 +46,9 @@ def test_the_answer_is_read(reply: str) -> None:
         (GOOD[:-1], "not_json"),
         ("[" * 9000, "not_json"),
         ("x" * 30_000, "too_long"),
+        ("```" + " " * 19_000 + "x", "not_json"),
+        ("```", "not_json"),
+        ("<think>" + "<think>" * 2000, "empty"),
         ("[]", "wrong_shape"),
         ("3", "wrong_shape"),
         ("null", "wrong_shape"),
@@ -109,6 +113,13 @@ def test_a_reason_is_cut_and_made_sendable() -> None:
     answer.reason.encode()
     with pytest.raises(BadReply):
         parse_reply(GOOD, with_reason=True)
+
+
+@pytest.mark.parametrize("logprob", [-(10**400), 10**400, float("nan"), float("-inf"), "x", None, True])
+def test_a_log_probability_that_is_no_number_counts_for_nothing(logprob: Any) -> None:
+    tokens = [_token('{"type":"'), {"token": "study", "top_logprobs": [{"token": "study", "logprob": logprob}]}]
+    soft = soft_labels(tokens, Answer("Study", "clinical", 3))
+    assert soft.document_type in (None, [1.0, 0.0, 0.0, 0.0])
 
 
 def _token(text: str, **alternatives: float) -> dict[str, Any]:

@@ -11,8 +11,9 @@ import pytest
 
 from builder.atomic import PART_MARK, atomic_path, write_text
 from builder.errors import FolderInUse, OutputError, SettingsMismatch
+from builder.folders import lock_folder
 from builder.rejects import Reject
-from builder.shards import Shard, StageFolder, digest, lock_folder
+from builder.shards import Shard, StageFolder, digest
 
 SHARDS = [Shard(0, ("a",), "in-a"), Shard(1, ("b",), "in-b")]
 

@@ -1,141 +1,126 @@
-"""Ask many questions of one server: many at once, again after failures, each outcome kept when it is there."""
+"""Ask many questions of a server: many at once, again after failures, each outcome kept when it is there."""
 
 from __future__ import annotations
 
 import asyncio
-import heapq
 import random
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
-from builder.annotation.budget import Budget
 from builder.annotation.concurrency import Concurrency
+from builder.annotation.doubt import Doubt
 from builder.annotation.health import Health
-from builder.annotation.journal import Outcome
-from builder.annotation.prompt import Prompt, Question
-from builder.annotation.reply import BadReply, SoftLabels, parse_reply, soft_labels
-from builder.annotation.servers import AskFailed, Completion, Failure, Request, Server, ServerFacts
-from builder.annotation.tasks import AskSettings, Tally, Task
+from builder.annotation.reply import Answer, BadReply, SoftLabels, parse_reply, soft_labels
+from builder.annotation.servers import AskFailed, Completion, Failure, Server, ServerFacts
+from builder.annotation.tasks import Desk, Task
 from builder.errors import ServerError
 
 #: Replies that are no answer, to one question, before it is given up.
 MAX_REPLIES: Final = 3
-#: Failures of a server that is there, for one question, before it is given up; and times that it said to be busy.
+#: Failures of a server that is there, for one question, before it is given up; times that it said to be busy, or that a
+#: request failed while many did; and times that it went away while it worked on the question.
 MAX_FAILURES: Final = 6
 MAX_BUSY: Final = 40
-#: So many questions given up in a row, without an answer between, end the run: something is wrong with all of them.
-FUSE: Final = 100
+MAX_DEATHS: Final = 3
 #: The codes of rejections for which the server is to blame, not the reply.
 SERVER_CODES: Final = frozenset(failure.value for failure in Failure)
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 30.0
-#: A second try of a reply that was no answer needs some chance to differ.
-_RETRY_TEMPERATURE = 0.3
 _TICK = 0.5
+#: When asking ends early, replies that are on their way are waited for (seconds): they are paid.
+_GRACE = 3.0
 
 
 class Asker:
-    """Asks questions until each has an outcome, the budget is used up, or the server cannot be used.
+    """Asks one server, until no question is open, the budget is used up, or the server cannot be used.
 
     A failure counts against a question only if the server is there: when a request fails and no other was answered since
-    it was sent, the server is looked at, and if it is gone nothing is asked until it is back.
+    it was sent, the server is looked at, and if it is gone nothing is asked until it is back. For questions that are given
+    up, see :class:`builder.annotation.doubt.Doubt`.
     """
 
-    def __init__(
-        self,
-        server: Server,
-        facts: ServerFacts,
-        prompt: Prompt,
-        settings: AskSettings,
-        budget: Budget,
-        keep: Callable[[Outcome], None],
-        tell: Callable[[Tally], None],
-    ) -> None:
-        self.tally = Tally()
-        self._server, self._facts, self._prompt, self._settings = server, facts, prompt, settings
-        self._budget, self._keep, self._tell = budget, keep, tell
-        self._shared_bytes = prompt.shared_bytes
-        self._concurrency = Concurrency(settings.start, settings.ceiling)
-        self._health = Health(server, settings.patience)
-        self._random = random.Random(settings.seed)
-        self._ready: deque[Task] = deque()
-        self._later: list[tuple[float, int, Task]] = []
+    def __init__(self, server: Server, facts: ServerFacts, desk: Desk) -> None:
+        self._server, self._facts, self._desk = server, facts, desk
+        self._queue, self._budget, self._tally = desk.queue, desk.budget, desk.tally
+        self._concurrency = Concurrency(desk.settings.start, desk.settings.ceiling)
+        self._health = Health(server, desk.settings.patience)
+        self._random = random.Random(desk.settings.seed)
         self._flying: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Queue[tuple[Task, Completion | Exception, float]] = asyncio.Queue()
+        self._is_full = self._is_alone = False
         self._pause_until = float("-inf")
         self._suspended: list[tuple[Task, AskFailed]] = []
-        self._in_a_row: Counter[str] = Counter()
-        self._held: list[Outcome] = []
+        self._doubt = Doubt(server, facts, desk)
 
-    async def ask(self, questions: Sequence[Question]) -> Tally:
-        """Ask all; outcomes go to ``keep`` as they come. Questions that the budget does not reach have none.
+    async def run(self) -> None:
+        """Ask until the end; questions that the budget does not reach stay open.
 
         Raises:
-            ServerError: the server is gone for longer than the settings allow, refuses this run, or fails every question.
+            ServerError: the server is gone for longer than the settings allow, refuses this run, or answers nothing.
         """
-        self._ready = deque(Task(question) for question in questions)
         try:
-            while self._ready or self._later or self._flying or self._suspended or not self._ended.empty():
-                affordable = self._launch()
-                self._say()
-                if not (affordable or self._flying or self._later or self._suspended) and self._ended.empty():
+            while self._queue.open or not self._ended.empty():
+                if not self._launch() and not self._queue.flying and self._ended.empty():
                     break
                 await self._next()
+                self._desk.tell(self._tally)
+            await self._doubt.prove(at_end=True)
         finally:
-            for flying in self._flying:
-                flying.cancel()
-            await asyncio.gather(*self._flying, self._health.stop(), return_exceptions=True)
-        for outcome in self._held:
-            self._keep(outcome)
-        self.tally.unasked = len(self._ready)
-        self._say()
-        return self.tally
+            await self._land()
 
     def _launch(self) -> bool:
         """Put as many requests in flight as allowed; False if the budget does not reach for the next one."""
         now = time.monotonic()
-        while self._later and self._later[0][0] <= now:
-            self._ready.append(heapq.heappop(self._later)[2])
-        if self._health.is_looking or now < self._pause_until:
+        self._queue.gather(now)
+        if self._health.is_looking or self._doubt.is_proving or self._is_alone or now < self._pause_until:
             return True
-        while self._ready and len(self._flying) < self._concurrency.limit:
-            task = self._ready[0]
-            bound = self._budget.bound(self._shared_bytes, task.question.paragraph_bytes, self._prompt.max_tokens)
-            if not self._budget.promise(bound):
+        if self._queue.alone and not self._flying:
+            self._is_alone = True
+            return self._start(self._queue.alone.popleft())
+        # what has to be asked alone waits until the rest is done
+        while self._queue.ready and len(self._flying) < self._concurrency.limit:
+            if not self._start(self._queue.ready.popleft()):
                 return False
-            self._ready.popleft()
-            task.promised = bound
-            self._flying.add(asyncio.create_task(self._fly(task)))
+        self._is_full = len(self._flying) >= self._concurrency.limit
+        return True
+
+    def _start(self, task: Task) -> bool:
+        prompt = self._desk.prompt
+        bound = self._budget.bound(prompt.shared_bytes, task.question.paragraph_bytes, prompt.max_tokens)
+        if not self._budget.promise(bound):
+            self._queue.ready.appendleft(task)
+            self._is_alone = False
+            return False
+        task.promised = bound
+        self._queue.flying += 1
+        self._flying.add(asyncio.create_task(self._fly(task)))
         return True
 
     async def _fly(self, task: Task) -> None:
         start = time.monotonic()
         task.attempts += 1
-        task.seed = self._settings.seed + task.replies
-        request = Request(
-            messages=task.question.messages,
-            schema=self._prompt.answer_schema,
-            max_tokens=self._prompt.max_tokens,
-            seed=task.seed,
-            temperature=max(self._settings.temperature, _RETRY_TEMPERATURE if task.replies else 0.0),
-            logprobs=self._facts.logprobs,
-        )
+        request = self._desk.request(task, self._facts.logprobs)
+        task.seed = request.seed
         result: Completion | Exception
         try:
             result = await self._server.complete(request, self._facts.constraint)
+        except asyncio.CancelledError:
+            self._queue.ready.append(task)
+            raise
         except Exception as error:  # raised again by the one who waits, if it is not a failure of the request
             result = error
-        # at once, not when the loop comes to it: the place is free now
-        self._flying.discard(asyncio.current_task())
+        finally:
+            # at once, not when the loop comes to it: the place is free now
+            self._flying.discard(asyncio.current_task())
+            self._queue.flying -= 1
         self._ended.put_nowait((task, result, time.monotonic() - start))
 
     async def _next(self) -> None:
         """Wait for the end of a request, or until there is something to launch again."""
         wait = _TICK
-        if self._later:
-            wait = min(wait, max(0.0, self._later[0][0] - time.monotonic()))
+        if self._queue.due is not None:
+            wait = min(wait, max(0.0, self._queue.due - time.monotonic()))
         try:
             async with asyncio.timeout(wait):
                 self._handle(*await self._ended.get())
@@ -143,108 +128,158 @@ class Asker:
             pass  # nothing ended, but something may be due
         while not self._ended.empty():
             self._handle(*self._ended.get_nowait())
+        self._tally.in_flight, self._tally.waiting = self._queue.flying, self._health.waiting
         if (was_there := self._health.found()) is not None:
-            suspended, self._suspended = self._suspended, []
-            for task, error in suspended:
-                if was_there:
-                    self._charge(task, error)
-                else:
-                    self._ready.appendleft(task)
+            self._resume(was_there)
+        self._doubt.look()
+
+    def _resume(self, was_there: bool) -> None:
+        """The server was looked at: ask again what had failed before."""
+        suspended, self._suspended = self._suspended, []
+        for task, error in suspended:
+            if was_there:
+                self._charge(task, error)
+                continue
+            task.deaths += error.sent
+            if task.deaths >= MAX_DEATHS:
+                self._give_up(task, error.failure.value, "the server went away whenever it was asked this")
+            elif task.deaths == MAX_DEATHS - 1:
+                self._queue.alone.append(task)
+            else:
+                self._queue.ready.appendleft(task)
 
     def _handle(self, task: Task, result: Completion | Exception, latency: float) -> None:
+        self._is_alone = False
         if isinstance(result, Completion):
             self._settle(task, result)
             self._health.answered()
             self._reply(task, result, latency)
         elif isinstance(result, AskFailed):
-            # a request that got no reply may have been billed for what it asked
-            lost = task.promised - self._prompt.max_tokens if result.sent else 0
-            self._budget.settle(task.promised, lost)
-            task.spent += lost
-            self.tally.failures[result.failure.value] += 1
+            # a request that got no reply may have been billed all the same
+            self._budget.settle(task.promised, task.promised if result.sent else 0)
+            task.promised = 0
+            self._tally.failures[result.failure.value] += 1
             self._failed(task, result, time.monotonic() - latency)
         else:
+            self._budget.settle(task.promised, 0)
+            self._queue.ready.appendleft(task)
             raise result
 
     def _settle(self, task: Task, completion: Completion) -> None:
         spent = task.promised
         if completion.prompt_tokens:
-            spent = completion.prompt_tokens + (completion.completion_tokens or self._prompt.max_tokens)
+            spent = completion.prompt_tokens + (completion.completion_tokens or self._desk.prompt.max_tokens)
             self._budget.saw_prompt(completion.prompt_tokens)
         self._budget.settle(task.promised, spent)
-        task.spent += spent
-        task.last = completion
+        task.promised = 0
+        task.replied(completion)
+        self._tally.prompt_tokens += completion.prompt_tokens or 0
+        self._tally.completion_tokens += completion.completion_tokens or 0
 
-    def _count(self, good: bool, busy: bool = False) -> bool:
-        saturated = len(self._flying) + 1 >= self._concurrency.limit
-        return self._concurrency.ended(time.monotonic(), good, busy, saturated)
+    def _count(self, good: bool, busy: bool = False, failed: bool = False) -> bool:
+        return self._concurrency.ended(time.monotonic(), good, busy, self._is_full, failed)
 
     def _reply(self, task: Task, completion: Completion, latency: float) -> None:
         try:
-            answer = parse_reply(completion.content, self._prompt.with_reason)
+            answer = parse_reply(completion.content, self._desk.prompt.with_reason)
         except BadReply as error:
             self._count(good=False)
             task.replies += 1
             if task.replies < MAX_REPLIES:
-                self._ready.append(task)
+                self._queue.ready.appendleft(task)
             else:
-                self._reject(task, "cut_short" if completion.cut_short else error.code, error.detail)
+                self._give_up(task, "cut_short" if completion.cut_short else error.code, error.detail)
             return
         self._count(good=True)
-        self._in_a_row.clear()
-        for outcome in self._held:
-            self._keep(outcome)
-        self._held.clear()
+        self._doubt.answered(task)
+        self._keep(task, answer, completion, latency)
+
+    def _keep(self, task: Task, answer: Answer, completion: Completion, latency: float) -> None:
         soft = soft_labels(completion.tokens, answer) if completion.tokens else SoftLabels()
-        self._keep(task.outcome(self._facts, answer, soft, latency=latency))
-        self.tally.answered += 1
-        self.tally.prompt_tokens += completion.prompt_tokens or 0
-        self.tally.completion_tokens += completion.completion_tokens or 0
+        kept = answer if task.question.keep_reason else replace(answer, reason=None)
+        self._desk.keep(task.outcome(self._facts, kept, soft, latency=latency))
+        self._queue.open -= 1
+        self._tally.answered += 1
 
     def _failed(self, task: Task, error: AskFailed, started: float) -> None:
         busy = error.failure is Failure.BUSY
-        if self._count(good=False, busy=busy):
+        # a request that is refused for what it holds says nothing of the load
+        if self._count(good=False, busy=busy, failed=not busy and error.failure is not Failure.REFUSED):
             self._pause_until = time.monotonic() + (error.retry_after or _FIRST_DELAY)
         if error.failure is Failure.REFUSED:
-            self._reject(task, error.failure.value, error.detail)
+            self._give_up(task, error.failure.value, error.detail)
         elif busy:
-            task.busy += 1
-            self._again(task, error, task.busy, MAX_BUSY)
+            self._wait(task, error)
         elif self._health.has_answered_since(started):
             self._charge(task, error)
         else:
             self._suspended.append((task, error))
             self._health.start_looking()
 
+    def _wait(self, task: Task, error: AskFailed) -> None:
+        task.busy += 1
+        self._again(task, error, task.busy, MAX_BUSY)
+
     def _charge(self, task: Task, error: AskFailed) -> None:
+        if self._concurrency.is_troubled:
+            self._wait(task, error)  # it is not this question
+            return
         task.failures += 1
         self._again(task, error, task.failures, MAX_FAILURES)
 
     def _again(self, task: Task, error: AskFailed, times: int, most: int) -> None:
         if times >= most:
-            self._reject(task, error.failure.value, error.detail)
+            self._give_up(task, error.failure.value, error.detail)
             return
         delay = min(_FIRST_DELAY * 2 ** min(times - 1, 10), _LONGEST_DELAY) * self._random.uniform(0.5, 1.5)
-        when = time.monotonic() + max(delay, error.retry_after or 0.0)
-        heapq.heappush(self._later, (when, id(task), task))
+        self._queue.again(task, time.monotonic() + max(delay, error.retry_after or 0.0))
 
-    def _reject(self, task: Task, code: str, detail: str) -> None:
-        self.tally.rejected += 1
-        outcome = task.outcome(self._facts, None, SoftLabels(), code, detail)
-        # failures of the server are believed only when it has answered something after them
-        if code in SERVER_CODES:
-            self._held.append(outcome)
-        else:
-            self._keep(outcome)
-        self._in_a_row[code] += 1
-        if self._in_a_row.total() >= FUSE:
-            codes = ", ".join(f"{code}: {number}" for code, number in self._in_a_row.most_common())
-            raise ServerError(
-                f"{FUSE} paragraphs in a row got no answer that can be used ({codes}; the last: {detail}). See the "
-                f"server's log, or try another --model or --constraint; answers so far are kept"
-            )
+    def _give_up(self, task: Task, code: str, detail: str) -> None:
+        self._doubt.hold(task, task.outcome(self._facts, None, SoftLabels(), code, detail))
 
-    def _say(self) -> None:
-        self.tally.in_flight, self.tally.limit = len(self._flying), self._concurrency.limit
-        self.tally.spent, self.tally.waiting = self._budget.spent, self._health.waiting
-        self._tell(self.tally)
+    async def _land(self) -> None:
+        """Take what is on its way, and end. Answers are kept; whatever else comes is left open."""
+        if self._flying:
+            await asyncio.wait(self._flying, timeout=_GRACE)
+        flying = list(self._flying)
+        for flight in flying:
+            flight.cancel()
+        await asyncio.gather(*flying, self._health.stop(), self._doubt.stop(), return_exceptions=True)
+        while not self._ended.empty():
+            task, result, latency = self._ended.get_nowait()
+            self._queue.ready.append(task)
+            if not isinstance(result, Completion):
+                continue
+            self._settle(task, result)
+            try:
+                answer = parse_reply(result.content, self._desk.prompt.with_reason)
+            except BadReply:
+                continue
+            self._queue.ready.pop()
+            self._keep(task, answer, result, latency)
+        self._queue.ready.extend(task for task, _ in self._suspended)
+        self._doubt.give_back()
+        self._desk.tell(self._tally)
+
+
+async def ask_all(servers: list[tuple[Server, ServerFacts]], desk: Desk) -> None:
+    """Ask all servers until no question is open. One that cannot be used is left to the others.
+
+    Raises:
+        ServerError: none can be used any more.
+    """
+    running = {asyncio.create_task(Asker(server, facts, desk).run()): facts for server, facts in servers}
+    try:
+        while running:
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for ended in done:
+                facts = running.pop(ended)
+                error = ended.exception()
+                if isinstance(error, ServerError) and running:
+                    desk.tally.lost_servers.append(f"{facts.server}: {error}")
+                elif error is not None:
+                    raise error
+    finally:
+        for left in running:
+            left.cancel()
+        await asyncio.gather(*running, return_exceptions=True)

@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from builder.annotation.asking import Asker
+from builder.annotation.asking import ask_all
 from builder.annotation.budget import Budget
 from builder.annotation.journal import Outcome
 from builder.annotation.prompt import Prompt
 from builder.annotation.servers import Server, ServerFacts
-from builder.annotation.tasks import AskSettings
+from builder.annotation.tasks import AskSettings, Desk, Queue
 from builder.errors import LabelError
 from builder.schema import DOCUMENT_TYPES, DOMAINS, EDUCATIONAL_SCORES
 
@@ -131,7 +131,8 @@ async def ask_server(
         outcomes[outcome.question] = outcome
         tell(len(outcomes))
 
-    await Asker(server, facts, prompt, settings, Budget(), keep, lambda _tally: None).ask(questions)
+    desk = Desk(Queue(questions), prompt, settings, Budget(), keep, lambda _tally: None)
+    await ask_all([(server, facts)], desk)
     return [_reply(outcomes[question.key]) for question in questions]
 
 

@@ -35,7 +35,9 @@ def write_card(annotations: StageFolder, sample: Mapping[str, Any]) -> dict[str,
     front = yaml.safe_dump(_front(annotations, facts), sort_keys=False, allow_unicode=True)
     text = (Path(dataset_card.__file__).parent / _TEMPLATE).read_text(encoding="utf-8")
     # not for HTML: names of models are plain text in Markdown
-    template = Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True).from_string(text)
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
+    environment.filters["plain"] = _plain
+    template = environment.from_string(text)
     write_text(annotations.path / CARD, f"---\n{front}---\n\n{template.render(facts)}")
     return facts
 
@@ -70,7 +72,6 @@ def gather(annotations: StageFolder) -> dict[str, Any]:
         "rows": manifest["rows"],
         "prompt_tokens": counts["prompt tokens"],
         "completion_tokens": counts["completion tokens"],
-        "tokens_spent": counts["tokens spent"],
         "revisions": sorted(revisions),
         "servers": sorted(servers),
         "soft": soft,
@@ -92,6 +93,12 @@ def _distribution(drawn: Mapping[str, Counter[Any]], corpus: Mapping[str, Mappin
         for label, classes in _CLASSES.items()
         for name in classes
     ]
+
+
+def _plain(name: str) -> str:
+    """A name from outside, for Markdown: one line, no markup, not long."""
+    kept = "".join(one if one.isprintable() and one not in "`|<>[]*_#" else " " for one in name)
+    return " ".join(kept.split())[:120]
 
 
 def _words(sample: Mapping[str, Any]) -> str:

@@ -1,7 +1,8 @@
-"""How many requests to keep in flight: climb until throughput stops growing, back off when the server asks to."""
+"""How many requests to keep in flight: climb until throughput stops growing, back off when there are too many."""
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from typing import Final
 
 #: Where climbing begins, and where it ends whatever the server bears.
@@ -13,10 +14,18 @@ _ROUNDS, _FEWEST, _SHORTEST = 3, 32, 1.0
 #: Throughput that is better by this factor is worth more requests in flight.
 _BETTER = 1.08
 #: With a larger share of refusals for being busy, the level is too high. Fewer are faults that do not depend on it.
-_BUSY_SHARE = 0.25
+_TROUBLE = 0.25
 _BACK_OFF = 0.6
+#: A lower level that brings this share of the good replies was no loss.
+_NO_LOSS = 0.85
 #: Windows to stay at the best level before trying a higher one again: at first, and at most.
 _HOLD, _LONGEST_HOLD = 8, 64
+
+
+class _Phase(Enum):
+    CLIMB = auto()
+    HOLD = auto()
+    TRIAL = auto()  # of a lower level, since many requests fail
 
 
 class Concurrency:
@@ -24,8 +33,10 @@ class Concurrency:
 
     At each level the ends of requests are counted after those that were in flight at its beginning are gone. While a level
     is better than the best before, the next one is tried: twice, later one and a half times as many. When it is not, the
-    best level is kept for a while, then a slightly higher one is tried again. A window with many refusals for being busy
-    cuts the level, as TCP does (additive increase would take too long here: a level takes seconds to judge).
+    best level is kept for a while, then a slightly higher one is tried again.
+
+    When many requests are refused because the server is busy, the level is cut. When many fail otherwise, a lower level is
+    tried: if it brings about as many good replies it is kept, else failures do not come from the level, and it is restored.
 
     Time comes from the caller, in seconds from any origin.
     """
@@ -33,20 +44,23 @@ class Concurrency:
     def __init__(self, start: int = START, ceiling: int = CEILING) -> None:
         self.ceiling = max(1, ceiling)
         self.limit = min(max(1, start), self.ceiling)
+        #: Whether a large share of the requests fails now, but not all.
+        self.is_troubled = False
+        self._phase = _Phase.CLIMB
         self._best = (self.limit, 0.0)
-        self._climbing = True
-        self._hold, self._held = _HOLD, 0
+        self._hold, self._held, self._immune = _HOLD, 0, 0
         self._begin(0.0, first=True)
 
     def _begin(self, now: float, first: bool = False) -> None:
         self._flush = 0 if first else self.limit
         self._since: float | None = None if first else now
-        self._ends = self._good = self._busy = 0
+        self._ends = self._good = self._busy = self._failed = 0
 
-    def ended(self, now: float, good: bool, busy: bool, saturated: bool) -> bool:
-        """Count the end of a request. True if the level was cut for being busy.
+    def ended(self, now: float, good: bool, busy: bool, saturated: bool, failed: bool = False) -> bool:
+        """Count the end of a request. True if the level was cut because the server is busy.
 
-        ``saturated``: as many requests were in flight as allowed; else throughput says nothing about the level.
+        ``busy``: refused for that; ``failed``: no reply for another reason; none of the three: a reply that is no
+        answer. ``saturated``: as many requests were in flight as allowed; else throughput says nothing about the level.
         """
         if self._since is None:
             self._since = now
@@ -58,42 +72,66 @@ class Concurrency:
         self._ends += 1
         self._good += good
         self._busy += busy
-        enough = self._ends >= max(_ROUNDS * self.limit, _FEWEST)
-        if self._ends >= max(self.limit, 8) and self._busy > _BUSY_SHARE * self._ends:
+        self._failed += failed
+        if self._ends >= max(self.limit, 8) and self._busy > _TROUBLE * self._ends:
             self._cut(now)
             return True
-        if enough and now - self._since >= _SHORTEST:
+        if self._ends >= max(_ROUNDS * self.limit, _FEWEST) and now - self._since >= _SHORTEST:
+            self.is_troubled = self._good > 0 and self._busy + self._failed > _TROUBLE * self._ends
             if saturated:
                 self._judge(self._good / (now - self._since))
             self._begin(now)
         return False
 
     def _cut(self, now: float) -> None:
+        self.is_troubled = True
         self.limit = max(1, int(self.limit * _BACK_OFF))
         self._best = (self.limit, 0.0)
-        self._climbing, self._held = False, 0
+        self._phase, self._held = _Phase.HOLD, 0
         self._begin(now)
 
     def _judge(self, rate: float) -> None:
+        self._immune = max(0, self._immune - 1)
+        if self._phase is _Phase.TRIAL:
+            self._after_trial(rate)
+        elif self.is_troubled and not self._immune and self.limit > 1:
+            self._best = (self.limit, rate)
+            self._phase = _Phase.TRIAL
+            self.limit = max(1, int(self.limit * _BACK_OFF))
+        elif self._phase is _Phase.CLIMB:
+            self._after_climbing(rate)
+        else:
+            self._stay(rate)
+
+    def _after_trial(self, rate: float) -> None:
+        level, before = self._best
+        self._phase, self._held = _Phase.HOLD, 0
+        if rate >= before * _NO_LOSS:
+            self._best = (self.limit, rate)
+        else:
+            self.limit, self._immune = level, _LONGEST_HOLD
+
+    def _after_climbing(self, rate: float) -> None:
         level, best = self._best
-        if self._climbing:
-            if rate > best * _BETTER:
-                self._best = (self.limit, rate)
-                self._up(2.0 if self.limit < 64 else 1.5)
-            else:
-                self._climbing, self._held = False, 0
-                self._hold = min(self._hold * 2, _LONGEST_HOLD) if self.limit <= level * 1.3 else self._hold
-                self.limit = level
-            return
-        # at the best level: keep its rate up to date, since the server's load changes, and look up again after a while
+        if rate > best * _BETTER:
+            self._best = (self.limit, rate)
+            self._up(2.0 if self.limit < 64 else 1.5)
+        else:
+            self._phase, self._held = _Phase.HOLD, 0
+            self._hold = min(self._hold * 2, _LONGEST_HOLD) if self.limit <= level * 1.3 else self._hold
+            self.limit = level
+
+    def _stay(self, rate: float) -> None:
+        """At the best level: keep its rate up to date, since the server's load changes, and look up again after a while."""
+        _, best = self._best
         self._best = (self.limit, rate if best == 0 else 0.5 * (best + rate))
         self._held += 1
         if self._held >= self._hold:
-            self._climbing = True
+            self._phase = _Phase.CLIMB
             self._up(1.25)
 
     def _up(self, factor: float) -> None:
         higher = min(max(self.limit + 1, int(self.limit * factor)), self.ceiling)
         if higher == self.limit:
-            self._climbing, self._held = False, 0
+            self._phase, self._held = _Phase.HOLD, 0
         self.limit = higher

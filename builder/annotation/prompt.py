@@ -33,27 +33,37 @@ _CUT = " […]"
 _CODE_DIGITS = 12
 #: Length of :attr:`Question.key`, hexadecimal digits.
 KEY_LENGTH: Final = 32
-#: Texts that chat templates treat as control tokens; many servers do so inside a message, too.
+#: Texts that chat templates treat as control tokens, and many servers do so inside a message, too: whatever looks like a
+#: tag, and the marks that models write theirs with.
 _CONTROL = re.compile(
-    r"<[|｜][^<>\n]{1,60}[|｜]>|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_\w+)\]|<</?SYS>>"
-    r"|</?(?:s|bos|eos|pad|unk|think|tool_call|start_of_turn|end_of_turn)>",
-    re.IGNORECASE,
+    r"<[|｜]|[|｜]>|\[\||\|\]|\]~|</?[A-Za-z_][\w:.-]{0,60}>|<</?SYS>>"
+    r"|\[/?(?:INST|THINK|IMG\w*|gMASK|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_\w+)\]|[\x00-\x08\x0b-\x1f\x7f]"
 )
-_HARMLESS = str.maketrans("<>[]|｜", "‹›()¦¦")
+_HARMLESS: Final[dict[int, str]] = {
+    **{ord(one): other for one, other in zip("<>[]|｜~", "‹›()¦¦-", strict=True)},
+    **dict.fromkeys([*range(32), 127], " "),
+}
 _KEYS = ("version", "rubric", "max_characters", "system", "form", "form_with_reason", "user")
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One paragraph as it is asked. ``judged_text_sha256`` is of the text that the model reads of the paragraph."""
+    """One paragraph as it is asked.
+
+    ``judged_text_sha256`` is of the text that the model reads of the paragraph. ``asked_of`` tells apart whom the same
+    question is asked of. ``keep_reason``: a reason, which may quote, may be kept.
+    """
 
     messages: tuple[Message, ...]
     judged_text_sha256: str
+    asked_of: str = ""
+    keep_reason: bool = True
 
     @property
     def key(self) -> str:
-        """Hex digest of all that is asked."""
-        return hashlib.sha256("\0".join(message["content"] for message in self.messages).encode()).hexdigest()[:KEY_LENGTH]
+        """Hex digest of all that is asked, and of whom."""
+        parts = (self.asked_of, *(message["content"] for message in self.messages))
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:KEY_LENGTH]
 
     @property
     def paragraph_bytes(self) -> int:
@@ -63,7 +73,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt file with its rubric. ``sha256`` identifies all that the model is told beside the paragraph."""
+    """A prompt file with its rubric. ``sha256`` identifies all that the model is told beside the paragraph.
+
+    ``asked_of``: whom it is put to, for the keys of questions.
+    """
 
     version: str
     rubric_version: str
@@ -71,6 +84,7 @@ class Prompt:
     user: str
     max_characters: int
     with_reason: bool
+    asked_of: str = ""
 
     @property
     def sha256(self) -> str:
@@ -119,7 +133,7 @@ class Prompt:
         code = hashlib.sha256(f"{sections}\n{paragraph}".encode()).hexdigest()[:_CODE_DIGITS]
         user = _fill(self.user, code=code, sections=sections, paragraph=paragraph)
         messages = ({"role": "system", "content": self.system}, {"role": "user", "content": user})
-        return Question(messages, hashlib.sha256(paragraph.encode()).hexdigest())
+        return Question(messages, hashlib.sha256(paragraph.encode()).hexdigest(), self.asked_of)
 
 
 def load_prompt(path: Path = PROMPT, with_reason: bool = False) -> Prompt:
@@ -130,25 +144,35 @@ def load_prompt(path: Path = PROMPT, with_reason: bool = False) -> Prompt:
     """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        rubric = (path.parent / str(raw.get("rubric"))).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        _check_types(raw)
+        rubric = (path.parent / raw["rubric"]).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError, RecursionError) as error:
         raise LabelError(f"cannot read the prompt {path}: {error}") from error
-    if missing := [key for key in _KEYS if not raw.get(key)]:
-        raise LabelError(f"the prompt {path} needs {', '.join(missing)}")
-    if not isinstance(raw["max_characters"], int) or raw["max_characters"] < 1:
-        raise LabelError(f"the prompt {path}: max_characters is {raw['max_characters']!r}, expected a positive number")
     for key, places in (("system", ("rubric", "form")), ("user", ("code", "sections", "paragraph"))):
         if absent := [place for place in places if f"{{{place}}}" not in raw[key]]:
             raise LabelError(f"the prompt {path}: {key} has no place for {', '.join(absent)}")
+    if raw["user"].count("{code}") < 2:
+        raise LabelError(f"the prompt {path}: user needs {{code}} before and after the material, to fence it")
     form = raw["form_with_reason" if with_reason else "form"].strip()
     return Prompt(
-        version=str(raw["version"]),
+        version=raw["version"],
         rubric_version=_rubric_version(rubric, path),
         system=_fill(raw["system"], rubric=rubric, form=form).strip(),
         user=raw["user"].strip(),
         max_characters=raw["max_characters"],
         with_reason=with_reason,
     )
+
+
+def _check_types(raw: dict[str, Any]) -> None:
+    if missing := [key for key in _KEYS if not raw.get(key)]:
+        raise ValueError(f"it needs {', '.join(missing)}")
+    for key in _KEYS:
+        if key == "max_characters":
+            if type(raw[key]) is not int or raw[key] < 1:
+                raise ValueError(f"max_characters is {raw[key]!r}, expected a positive number")
+        elif not isinstance(raw[key], str):
+            raise ValueError(f"{key} is {raw[key]!r}, expected a text")
 
 
 def _rubric_version(rubric: str, path: Path) -> str:
@@ -166,4 +190,4 @@ def _fill(template: str, **values: str) -> str:
 def _harmless(text: str) -> str:
     # a lone surrogate cannot be sent as UTF-8
     clean = text.encode("utf-8", "replace").decode()
-    return _CONTROL.sub(lambda match: match.group().translate(_HARMLESS), clean)
+    return _CONTROL.sub(lambda match: str(match.group()).translate(_HARMLESS), clean)

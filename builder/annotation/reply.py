@@ -15,12 +15,12 @@ from builder.schema import DOCUMENT_TYPES, DOMAINS, EDUCATIONAL_SCORES, RUBRIC_D
 #: A longer reply is no answer (characters).
 MAX_REPLY: Final = 20_000
 
-_THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
-_CODE_FENCE = re.compile(r"\A```(?:json)?\s*(.*?)\s*```\Z", re.DOTALL)
+_THINKING = ("<think>", "</think>")
+_CODE_FENCE = "```"
 
 
 class BadReply(ValueError):
-    """A reply that is no answer. ``code`` is short and stable; ``detail`` never quotes more than a few characters."""
+    """A reply that is no answer. ``code`` is short and stable; ``detail`` never quotes: a reply may quote the paragraph."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(f"{code}: {detail}")
@@ -58,9 +58,7 @@ def parse_reply(content: str, with_reason: bool = False) -> Answer:
     """
     if len(content) > MAX_REPLY:
         raise BadReply("too_long", f"{len(content)} characters")
-    text = _THINKING.sub("", content).strip()
-    if fenced := _CODE_FENCE.match(text):
-        text = fenced.group(1)
+    text = _bare(content)
     if not text:
         raise BadReply("empty", "the reply has no text")
     try:
@@ -80,6 +78,16 @@ def parse_reply(content: str, with_reason: bool = False) -> Answer:
     )
 
 
+def _bare(content: str) -> str:
+    """The reply without a thinking part and a code fence. Not by regular expressions: much white space makes them slow."""
+    text = content.strip()
+    if text.startswith(_THINKING[0]):
+        text = text.partition(_THINKING[1])[2].strip()
+    if text.startswith(_CODE_FENCE) and text.endswith(_CODE_FENCE) and len(text) >= 2 * len(_CODE_FENCE):
+        text = text[len(_CODE_FENCE) : -len(_CODE_FENCE)].removeprefix("json").strip()
+    return text
+
+
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
@@ -90,21 +98,21 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _choice(value: dict[str, Any], key: str, classes: Sequence[str]) -> str:
     given = value[key]
     if not isinstance(given, str) or given not in classes:
-        raise BadReply("wrong_class", f"{key} is {ascii(given)[:40]}")
+        raise BadReply("wrong_class", f"{key} is {_kind(given)} that names no class")
     return given
 
 
 def _score(given: Any) -> int:
     if isinstance(given, bool) or not isinstance(given, int) or given not in EDUCATIONAL_SCORES:
-        raise BadReply("wrong_score", f"score is {_short(given)}")
+        raise BadReply("wrong_score", f"score is {_kind(given)}, not one of {EDUCATIONAL_SCORES}")
     return int(given)
 
 
-def _short(given: Any) -> str:
-    # a number of thousands of digits is not turned into text
-    if isinstance(given, int) and not isinstance(given, bool) and abs(given) > 10**20:
-        return "a very large number"
-    return ascii(given)[:40]
+def _kind(given: Any) -> str:
+    """What something is, without what it says."""
+    if isinstance(given, str):
+        return f"a text of {len(given)} characters"
+    return "null" if given is None else f"of type {type(given).__name__}"
 
 
 def _reason(given: Any) -> str:
@@ -173,7 +181,8 @@ def _begins(alternative: Any, before: str, classes: Sequence[str]) -> str | None
     if not isinstance(alternative, dict):
         return None
     token, logprob = alternative.get("token"), alternative.get("logprob")
-    if not isinstance(token, str) or not isinstance(logprob, int | float) or math.isnan(logprob):
+    # an integer may be too large for a float
+    if not isinstance(token, str) or not isinstance(logprob, float | int) or not -1e4 < logprob < 1e4:
         return None
     if not token.startswith(before):
         return None

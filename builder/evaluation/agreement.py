@@ -18,6 +18,7 @@ from builder.errors import LabelError
 from builder.evaluation.hardest import article_name
 from builder.evaluation.metrics import Judgements, evaluate
 from builder.evaluation.reading import Judged
+from builder.evaluation.weights import weigh
 
 #: Why a paragraph is not compared.
 JUDGED_ONCE: Final = "judged by one annotator only"
@@ -97,7 +98,7 @@ def agreement(compared: Sequence[Unit], annotators: Sequence[str], bootstrap: in
         {"alpha": {"domain", "document_type", "educational_score"},
          "pairs": [{"annotators": [a, b], "paragraphs", "domain": {"accuracy", "kappa", "kappa_interval", "macro_f1",
                     "confusion"}, "document_type": …, "educational_score": {"accuracy", "quadratic_kappa", "spearman",
-                    "mae", their intervals, "confusion"}}]}
+                    "mae", their intervals, "confusion"}, "weighted": the same three with weights, or null}]}
 
     Rows of a confusion matrix are the first annotator's. Intervals: ``bootstrap`` samples of articles.
     """
@@ -121,17 +122,25 @@ def _pairs(compared: Sequence[Unit], annotators: Sequence[str], bootstrap: int, 
         if not both:
             continue
         one, other = (judgements([unit.judged[name] for unit in both]) for name in (first, second))
-        values = evaluate(one, other, [article_name(unit.first) for unit in both], bootstrap, seed)
+        labels = one, other, [article_name(unit.first) for unit in both], bootstrap, seed
+        weights, _ = weigh(unit.judged.values() for unit in both)
         found.append(
             {
                 "annotators": [first, second],
                 "paragraphs": len(both),
-                "domain": {key: values["domain"][key] for key in _PAIR_CLASSES},
-                "document_type": {key: values["document_type"][key] for key in _PAIR_CLASSES},
-                "educational_score": {key: values["educational_score"][key] for key in _PAIR_SCORES},
+                **_of_pair(evaluate(*labels)),
+                "weighted": _of_pair(evaluate(*labels, weights)) if weights is not None else None,
             }
         )
     return found
+
+
+def _of_pair(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "domain": {key: values["domain"][key] for key in _PAIR_CLASSES},
+        "document_type": {key: values["document_type"][key] for key in _PAIR_CLASSES},
+        "educational_score": {key: values["educational_score"][key] for key in _PAIR_SCORES},
+    }
 
 
 def judgements(rows: Sequence[Judged]) -> Judgements:

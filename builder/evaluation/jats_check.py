@@ -7,30 +7,20 @@ case (an introduction, a discussion of the literature), other articles tell case
 from __future__ import annotations
 
 import heapq
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from builder.errors import LabelError
+from builder.evaluation.articles import articles
 from builder.evaluation.hardest import article_url
-from builder.evaluation.reading import article_of
-from builder.evaluation.rows import columns_of, find_files, read_batches
-from builder.schema import CLINICAL_CASE, DOCUMENT_TYPES, RUBRIC_DOCUMENT_TYPES
+from builder.evaluation.rows import find_files, has_weights
 
 CASE_REPORT: Final = "case-report"
 #: From this share of case paragraphs on, an article is mostly a case.
 _LARGE_SHARE: Final = 0.5
-_SPELLINGS: Final = (*DOCUMENT_TYPES, *RUBRIC_DOCUMENT_TYPES)
-_CASES: Final = (CLINICAL_CASE, *(name for name, label in RUBRIC_DOCUMENT_TYPES.items() if label == CLINICAL_CASE))
-_COLUMNS: Final = ("id", "pmcid", "file", "document_type", "article_type")
-_ORDINAL: Final = r"_p[0-9]+$"
 
 
 @dataclass(slots=True)
@@ -74,31 +64,6 @@ class _Listed:
         return {"articles": self.articles, "listed": [entry for _, _, entry in ordered]}
 
 
-class _Types:
-    """Article types by article, from the paragraphs: of the file of the same name where there is one, else of all files."""
-
-    def __init__(self, paragraphs: Path) -> None:
-        self._files = {file.name: file for file in find_files(paragraphs)}
-
-    def beside(self, predictions: Path) -> Mapping[str, str]:
-        own = self._files.get(predictions.name)
-        return self._all if own is None else _types_of(own)
-
-    @cached_property
-    def _all(self) -> Mapping[str, str]:
-        return {article: kind for file in self._files.values() for article, kind in _types_of(file).items()}
-
-
-def _types_of(file: Path) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for batch in read_batches(file, ("id", "pmcid", "file", "article_type")):
-        table = pa.table({"article": _articles(file, batch), "type": batch["article_type"]})
-        grouped = table.group_by("article", use_threads=False).aggregate([("type", "first")])
-        kinds = zip(grouped["article"].to_pylist(), grouped["type_first"].to_pylist(), strict=True)
-        found |= {article: kind for article, kind in kinds if kind}
-    return found
-
-
 def jats_check(
     predictions: Path, paragraphs: Path | None = None, top: int = 20, bootstrap: int = 1000, seed: int = 0
 ) -> dict[str, Any] | None:
@@ -118,32 +83,31 @@ def jats_check(
     Contradictions, ``top`` of each: case reports without any case, the longest first; and other articles with a case, the
     largest share of case paragraphs first, then the longest; ``mostly_cases`` counts those where it is half or more.
 
-    Every article must lie in one file, as in all that is built here. Memory holds the articles of one file.
+    An article may be spread over files (see :mod:`builder.evaluation.articles`); where only some of its paragraphs were
+    drawn, only these count, and ``drawn_sample`` is true.
 
     Raises:
         LabelError: a file cannot be read, has no document types, or has some that are none of ours.
     """
-    types = _Types(paragraphs) if paragraphs is not None else None
     by_type: defaultdict[str, _Tally] = defaultdict(_Tally)
     unknown = _Tally()
     missed, surplus, mostly = _Listed(top), _Listed(top), 0
-    for file in find_files(predictions):
-        for article, kind, paragraphs_, cases in _of_file(file, types):
-            if not kind:
-                unknown.add(paragraphs_, cases)
-                continue
-            by_type[kind].add(paragraphs_, cases)
-            entry = _entry(article, kind, paragraphs_, cases)
-            if kind == CASE_REPORT and not cases:
-                missed.offer((paragraphs_,), article, entry)
-            elif kind != CASE_REPORT and cases:
-                surplus.offer((entry["share"], paragraphs_), article, entry)
-                mostly += cases >= _LARGE_SHARE * paragraphs_
+    for article, kind, number, cases in articles(predictions, paragraphs):
+        if not kind:
+            unknown.add(number, cases)
+            continue
+        by_type[kind].add(number, cases)
+        if kind == CASE_REPORT and not cases:
+            missed.offer((number,), article, _entry(article, kind, number, cases))
+        elif kind != CASE_REPORT and cases:
+            surplus.offer((cases / number, number), article, _entry(article, kind, number, cases))
+            mostly += cases >= _LARGE_SHARE * number
     if not by_type:
         return None
     reports = by_type.get(CASE_REPORT, _Tally())
     others = sum((tally for kind, tally in by_type.items() if kind != CASE_REPORT), _Tally())
     return {
+        "drawn_sample": any(map(has_weights, find_files(predictions))),
         **_article_level(reports, others, bootstrap, seed),
         "paragraph_level": _paragraph_level(reports, others),
         "case_reports": reports.as_json(),
@@ -169,52 +133,6 @@ def _entry(article: str, kind: str, paragraphs: int, cases: int) -> dict[str, An
         "cases": cases,
         "share": round(cases / paragraphs, 6),
     }
-
-
-def _of_file(file: Path, types: _Types | None) -> Iterator[tuple[str, str | None, int, int]]:
-    """Article, its type, its paragraphs, and how many of these are predicted cases."""
-    columns = columns_of(file)
-    if columns is not None and "document_type" not in columns:
-        raise LabelError(f"{file} has no column document_type; give predictions or a dataset")
-    paragraphs: Counter[str] = Counter()
-    cases: Counter[str] = Counter()
-    own: dict[str, str | None] = {}
-    for batch in read_batches(file, _COLUMNS):
-        table = pa.table(
-            {
-                "article": _articles(file, batch),
-                "case": _is_case(file, batch["document_type"]),
-                "type": batch["article_type"],
-            }
-        )
-        grouped = table.group_by("article", use_threads=False).aggregate(
-            [("case", "sum"), ("case", "count"), ("type", "first")]
-        )
-        for row in grouped.to_pylist():
-            paragraphs[row["article"]] += row["case_count"]
-            cases[row["article"]] += row["case_sum"]
-            own[row["article"]] = row["type_first"] or own.get(row["article"])
-    beside = types.beside(file) if types is not None else {}
-    for article, count in paragraphs.items():
-        yield article, own[article] or beside.get(article), count, cases[article]
-
-
-def _articles(file: Path, batch: pa.RecordBatch) -> pa.Array:
-    """The article of each row: by its id, else PMCID or file."""
-    stems = pc.replace_substring_regex(batch["id"], _ORDINAL, "")
-    found = pc.coalesce(stems, batch["pmcid"], batch["file"])
-    if found.null_count:
-        raise LabelError(f"{file} has a row that says no article: it needs an id, or a pmcid or file")
-    distinct = found.dictionary_encode()
-    names = pa.array([article_of(stem) for stem in distinct.dictionary.to_pylist()], pa.string())
-    return pc.take(names, distinct.indices)
-
-
-def _is_case(file: Path, values: pa.Array) -> pa.Array:
-    strange = [value for value in pc.unique(values).to_pylist() if value not in _SPELLINGS]
-    if strange:
-        raise LabelError(f"{file}: document_type is {strange[0]!r:.80}, expected one of {', '.join(DOCUMENT_TYPES)}")
-    return pc.is_in(values, value_set=pa.array(_CASES)).cast(pa.int64())
 
 
 def _article_level(reports: _Tally, others: _Tally, bootstrap: int, seed: int) -> dict[str, Any]:

@@ -77,9 +77,10 @@ class _Lookup:
 
     def find(self, row: Row) -> int | None:
         """Number of the labelled row, or None."""
+        known = row[1].get("id")
+        if isinstance(known, str) and known in self._by_id:
+            return self._by_id[known]
         identifier, names, path = identity(row)
-        if identifier in self._by_id:
-            return self._by_id[identifier]
         by_place = self._by_place_only if identifier else self._by_place
         return next((by_place[key] for key in _places(names, path) if key in by_place), None)
 

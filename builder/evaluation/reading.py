@@ -7,7 +7,6 @@ rubric's spelling of document types), annotations, predictions, and rows of the 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -25,6 +24,8 @@ EXCERPT: Final = 300
 _MAX_NAME: Final = 2000
 #: Probabilities of a row may miss a sum of 1 by this much: they are rounded, and lists of four add up.
 _SUM_TOLERANCE: Final = 0.02
+#: What is taken for a weight: of so many no sum and no square overflows.
+_WEIGHTS: Final = (1e-9, 1e12)
 _PMCID = re.compile(r"PMC[1-9][0-9]*")
 _ORDINAL = re.compile(r"_p[0-9]+$")
 
@@ -142,7 +143,7 @@ def identity(found: Row) -> tuple[str | None, tuple[str, ...], str | None]:
     """
     where, row = found
     try:
-        texts = {name: _text(row, name) for name in _PLACE_FIELDS}
+        texts = _texts(row, _PLACE_FIELDS)
     except ValueError as error:
         raise LabelError(f"{where}: {error}") from error
     return texts["id"], names_of(texts), texts["path"]
@@ -152,7 +153,7 @@ def _parse(where: str, row: dict[str, Any]) -> Judged:
     identifier, names, path = identity((where, row))
     if not identifier and not (path and names):
         raise ValueError("the row says no paragraph: it needs an id, or a pmcid (or file) and a path")
-    texts = {name: _text(row, name) for name in _TEXT_FIELDS}
+    texts = _texts(row, _TEXT_FIELDS)
     return Judged(
         id=identifier,
         names=names,
@@ -197,6 +198,11 @@ def excerpt(row: dict[str, Any]) -> str | None:
     return shown.encode("utf-8", "replace").decode("utf-8")  # half a character cannot be written
 
 
+def _texts(row: dict[str, Any], names: Sequence[str]) -> dict[str, str | None]:
+    # most fields of most rows are null, and calls are what reading takes its time for
+    return {name: None if row.get(name) is None else _text(row, name) for name in names}
+
+
 def _text(row: dict[str, Any], name: str) -> str | None:
     value = row.get(name)
     if value is None or value == "":
@@ -232,7 +238,7 @@ def _score(row: dict[str, Any]) -> float:
 
 def _weight(row: dict[str, Any]) -> float | None:
     value = row.get("weight")
-    return float(value) if isinstance(value, int | float) and 0 < value < sys.float_info.max else None
+    return float(value) if isinstance(value, int | float) and _WEIGHTS[0] <= value <= _WEIGHTS[1] else None
 
 
 def _probabilities(row: dict[str, Any], name: str, size: int) -> tuple[float, ...] | None:

@@ -19,8 +19,8 @@ from builder.evaluation.hardest import article_name, hardest
 from builder.evaluation.matching import Pairs
 from builder.evaluation.metrics import evaluate
 from builder.evaluation.reliability import HEADS, reliability
+from builder.folders import output_errors
 from builder.schema import EDUCATIONAL_SCORES
-from builder.shards import output_errors
 
 JSON: Final = "evaluation.json"
 PAGE: Final = "report.html"
@@ -34,18 +34,23 @@ _CONTROLS: Final = dict.fromkeys(
 )
 
 
-def compare(pairs: Pairs, bootstrap: int, seed: int, examples: int) -> dict[str, Any]:
+def compare(
+    pairs: Pairs, bootstrap: int, seed: int, examples: int, weights: Sequence[float] | None = None
+) -> dict[str, Any]:
     """The part of a report that needs reference labels::
 
     {"counts": rows of both sides and how many have a partner, "without_prediction": the first names of those without,
-     "metrics": see builder.evaluation.metrics.evaluate, "calibration": see reliability, "hardest": see hardest}
+     "metrics": see builder.evaluation.metrics.evaluate, "weighted": the same with weights, or null without them,
+     "calibration": see reliability, "hardest": see hardest}
     """
     reference, predicted = pairs.reference, pairs.predicted
     articles = [article_name(truth, row) for truth, row in zip(reference, predicted, strict=True)]
+    compared = judgements(reference), judgements(predicted), articles, bootstrap, seed
     return {
         "counts": pairs.counts,
         "without_prediction": pairs.without_prediction[:_NAMED],
-        "metrics": evaluate(judgements(reference), judgements(predicted), articles, bootstrap, seed),
+        "metrics": evaluate(*compared),
+        "weighted": evaluate(*compared, weights) if weights is not None else None,
         "calibration": reliability(reference, predicted),
         "hardest": hardest(reference, predicted, examples),
     }

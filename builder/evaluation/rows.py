@@ -7,6 +7,7 @@ many rows there are, one batch is held.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -120,6 +121,15 @@ def count_rows(file: Path) -> int | None:
         return None
     with _open(file) as parquet:
         return int(parquet.metadata.num_rows)
+
+
+def has_weights(file: Path) -> bool:
+    """Whether rows of the file stand for others too, as those of a drawn sample do; of JSON Lines the first are asked."""
+    if not is_parquet(file):
+        return any(row.get("weight") is not None for _, row in itertools.islice(json_rows(file), _BATCH_ROWS))
+    with _open(file) as parquet:
+        present = _checked(file, parquet, ["weight"])
+        return bool(present) and any(batch[0].null_count < len(batch) for batch in _batches(file, parquet, present))
 
 
 def read_rows(file: Path, columns: Sequence[str], keys: Sequence[str] = (), mask: Mask | None = None) -> Iterator[Row]:

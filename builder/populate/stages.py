@@ -19,7 +19,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from builder.errors import IncompleteRun, OutputError
-from builder.shards import Shard, StageFolder, output_errors, write_error
+from builder.folders import output_errors, write_error
+from builder.shards import Shard, StageFolder
 
 if TYPE_CHECKING:
     from builder.stage import Progress

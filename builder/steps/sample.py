@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,9 +27,9 @@ from builder.annotation.sampling import (
     uniform,
 )
 from builder.annotation.strata import FACT_COLUMNS, VALUES, Names, stratum, value_codes
-from builder.errors import EmptyResult
+from builder.errors import EmptyResult, SourceError
 from builder.rejects import Reject
-from builder.schema import SAMPLE_SCHEMA
+from builder.schema import PARAGRAPH_SCHEMA, SAMPLE_SCHEMA
 from builder.steps.io import Count, Item
 
 #: Why an id that was asked for is not in the sample.
@@ -40,6 +41,25 @@ _BATCH_ROWS: Final = 65536
 _TEXT_ROWS: Final = 2**18
 _OUT_ROWS: Final = 1024
 _TEXT_COLUMNS: Final = [name for name in SAMPLE_SCHEMA.names if name not in ("stratum", "weight")]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """A file of paragraphs, with the columns that it must have.
+
+    Raises:
+        SourceError: it is no such file, or damaged.
+    """
+    try:
+        with pq.ParquetFile(path) as parquet:
+            found = parquet.schema_arrow
+            for name in {*FACT_COLUMNS, *_TEXT_COLUMNS}:
+                wanted = PARAGRAPH_SCHEMA.field(name).type
+                if name not in found.names or found.field(name).type != wanted:
+                    raise SourceError(f"{path} has no column {name} of type {wanted}: it is not what ingest makes")
+            yield parquet
+    except (pa.ArrowException, OSError) as error:
+        raise SourceError(f"cannot read {path}: {error}; run ingest again") from error
 
 
 class DrawSample(PipelineStep):
@@ -86,7 +106,7 @@ class DrawSample(PipelineStep):
     def _batches(self, file: str, columns: Sequence[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Batches of a file, each with the number of its first row."""
         first = 0
-        with pq.ParquetFile(self.folder / file) as parquet:
+        with _opened(self.folder / file) as parquet:
             for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=list(columns)):
                 yield first, batch
                 first += batch.num_rows
@@ -187,7 +207,7 @@ class DrawSample(PipelineStep):
 
     def _rows_of_file(self, file: str, rows: Integers) -> Iterator[pa.Table]:
         """The given rows (ascending) of a file; row groups without any are not read."""
-        with pq.ParquetFile(self.folder / file) as parquet:
+        with _opened(self.folder / file) as parquet:
             sizes = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
             first = 0
             for group, size in enumerate(sizes):

@@ -12,7 +12,7 @@ from loguru import logger
 
 from builder.annotation.origin import label_origin
 from builder.errors import LabelError
-from builder.shards import Shard, StageFolder
+from builder.shards import Shard, ShardProgress, StageFolder
 from builder.student.examples import Example
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class TrainStudent(PipelineStep):
         return pa.concat_tables([pq.read_table(file) for file in files])
 
     def _report(self, what: str, done: int, total: int) -> None:
-        self.folder.report_progress(self.shard, done / total)
+        self.folder.report_progress(self.shard, ShardProgress(done / total))
         logger.info(f"{what}: {done} of {total}")
 
 

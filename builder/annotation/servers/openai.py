@@ -49,6 +49,8 @@ class OpenAIServer:
         """See the protocol."""
         try:
             return await self._json("GET", path)
+        except ServerError:
+            return None  # gateways answer 403 to paths that they do not know
         except AskFailed as error:
             if error.failure in (Failure.REFUSED, Failure.BAD_BODY, Failure.SERVER):
                 return None
@@ -74,8 +76,6 @@ class OpenAIServer:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             sent = not isinstance(error, aiohttp.ClientConnectorError)
             raise AskFailed(Failure.CUT, type(error).__name__, sent=sent) from error
-        if method == "GET" and response.status in (404, 405):
-            return None
         check_status(response.status, response.headers, body[:1000].decode("utf-8", "replace"), self._base)
         try:
             return json.loads(body)

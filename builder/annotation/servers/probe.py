@@ -33,7 +33,7 @@ _TEST_SCHEMA: Final[Schema] = {
     "required": ["word"],
     "additionalProperties": False,
 }
-_TEST: Final = Request(
+TEST_REQUEST: Final = Request(
     messages=[{"role": "user", "content": "Write one short sentence that greets a colleague."}],
     schema=_TEST_SCHEMA,
     max_tokens=40,
@@ -100,12 +100,11 @@ async def _recognise(server: OpenAIServer, base: str, model: str) -> ServerFacts
     try:
         info = await _again(server, "/info")
         if isinstance(info, dict) and isinstance(info.get("model_id"), str):
-            revision = info.get("model_sha")
             return ServerFacts(
                 kind=TGI,
                 version=_text(info.get("version")),
                 model=model or info["model_id"],
-                revision=revision if isinstance(revision, str) else None,
+                revision=_text(info.get("model_sha")) or None,
             )
         models = _models(await _again(server, "/v1/models"))
         kind = _OWNERS.get(next(iter(models.values()), ""), OTHER)
@@ -151,36 +150,37 @@ def _models(listed: Any) -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
-    return value[:80] if isinstance(value, str) else ""
+    """What a server says of itself, on one line, without characters that are no text."""
+    printable = (
+        "".join(character if character.isprintable() else " " for character in value) if isinstance(value, str) else ""
+    )
+    return " ".join(printable.split())[:80]
 
 
 async def _try_out(server: Server, facts: ServerFacts, constraint: str, logprobs: bool) -> ServerFacts:
     forms = _FORMS.get(facts.kind, _FORMS[OTHER]) if constraint == "auto" else ()
     tokens, taken = 0, constraint if constraint != "auto" else "none"
     for form in forms:
-        completion = await _ask(server, _TEST, form)
-        tokens += _billed(completion)
+        completion, billed, _ = await _ask(server, TEST_REQUEST, form)
+        tokens += billed
         if completion is not None and _obeys(completion.content):
             taken = form
             break
     has_logprobs = False
     if logprobs or not forms:
         # also the one question that a server must answer at all
-        completion = await _ask(server, replace(_TEST, logprobs=logprobs), taken)
+        completion, billed, why = await _ask(server, replace(TEST_REQUEST, logprobs=logprobs), taken)
+        tokens += billed
         if completion is None and logprobs:
-            completion = await _ask(server, _TEST, taken)
+            completion, billed, why = await _ask(server, TEST_REQUEST, taken)
+            tokens += billed
         if completion is None:
             raise ServerError(
-                f"{facts.kind} at this endpoint answers, but not to a question: see the server's log, or whether "
+                f"{facts.kind} at this endpoint answers, but not to a question ({why}): see the server's log, and whether "
                 f"{facts.model!r} is a chat model"
             )
-        tokens += _billed(completion)
         has_logprobs = bool(completion.tokens)
     return replace(facts, constraint=taken, logprobs=has_logprobs, tokens=tokens)
-
-
-def _billed(completion: Completion | None) -> int:
-    return (completion.prompt_tokens or 0) + (completion.completion_tokens or 0) if completion else 0
 
 
 def _obeys(content: str) -> bool:
@@ -190,21 +190,27 @@ def _obeys(content: str) -> bool:
         return False
 
 
-async def _ask(server: Server, request: Request, constraint: str) -> Completion | None:
-    """The reply; None if the server does not take this form. Other failures are tried again."""
+async def _ask(server: Server, request: Request, constraint: str) -> tuple[Completion | None, int, str]:
+    """The reply, None if the server does not take this form; what asking cost; and why there is none.
+
+    Other failures are tried again.
+    """
+    tokens, why = 0, ""
     for attempt in range(_TRIES):
         try:
             completion = await server.complete(request, constraint)
         except AskFailed as error:
+            why = error.detail
             if error.failure is Failure.REFUSED:
-                return None
+                break
             if attempt == _TRIES - 1:
                 # llama-cpp-python answers 500 to a form that it does not know
                 if error.failure is Failure.SERVER:
-                    return None
+                    break
                 raise ServerError(f"the server does not answer a test question: {error}") from error
             await asyncio.sleep(min(error.retry_after or _PAUSE, 10))
         else:
+            tokens += completion.tokens_in_all or 0
             if constraint == "none" or _obeys(completion.content) or attempt:
-                return completion
-    return completion
+                return completion, tokens, ""
+    return None, tokens, why

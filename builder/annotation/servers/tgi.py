@@ -37,8 +37,9 @@ class TgiServer:
         self._base = base
         self._model = model
         self._timeout = timeout
+        self._key = key
+        self._is_open = False
         self._http = _http_client(key)
-        set_async_client_factory(lambda: _http_client(key))
         # the transport sets the key, or takes away the one that the client would find on this machine
         self._client = AsyncInferenceClient(base_url=base, api_key="none")
 
@@ -54,6 +55,7 @@ class TgiServer:
             top_logprobs=TOP_LOGPROBS if request.logprobs else None,
             response_format=CONSTRAINTS[constraint](request.schema).get("response_format"),
         )
+        self._open()
         try:
             async with asyncio.timeout(self._timeout):
                 return read_completion(await asked)
@@ -67,6 +69,18 @@ class TgiServer:
             raise _failed(error) from error
         except (ValueError, TypeError, AttributeError, RecursionError) as error:  # what the client says to a wrong body
             raise AskFailed(Failure.BAD_BODY, "the response is no chat completion", sent=True) from error
+
+    def _open(self) -> None:
+        """Have the client take our transport at its first request; the factory is one for the whole process."""
+        if not self._is_open:
+            self._is_open = True
+            key = self._key
+
+            def once() -> httpx2.AsyncClient:
+                set_async_client_factory(lambda: _http_client(None))  # no key stays behind
+                return _http_client(key)
+
+            set_async_client_factory(once)
 
     async def look(self, path: str) -> Any:
         """See the protocol."""

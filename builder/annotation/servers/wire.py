@@ -87,6 +87,13 @@ class Completion:
     completion_tokens: int | None
     tokens: Sequence[Any] = ()
 
+    @property
+    def tokens_in_all(self) -> int | None:
+        """In and out; None where the server does not count."""
+        if self.prompt_tokens is None or self.completion_tokens is None:
+            return None
+        return self.prompt_tokens + self.completion_tokens
+
 
 class Server(Protocol):
     """A server at one address that is asked many things at once."""
@@ -101,11 +108,10 @@ class Server(Protocol):
         ...
 
     async def look(self, path: str) -> Any:
-        """The JSON at a path, or None if there is none.
+        """The JSON at a path, or None if there is none or it is not for us.
 
         Raises:
             AskFailed: the server does not answer at all.
-            ServerError: it does not let us look.
         """
         ...
 
@@ -120,7 +126,11 @@ def base_url(endpoint: str) -> str:
     Raises:
         ServerError: it is no address, or holds a password, which would end up in logs.
     """
-    parts = urlsplit(endpoint)
+    try:
+        parts = urlsplit(endpoint)
+        parts.port  # noqa: B018  (raises for one that is no number)
+    except ValueError as error:
+        raise ServerError(f"the endpoint {endpoint!r} is no address: {error}") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ServerError(f"the endpoint {endpoint!r} is no address; expected for example http://127.0.0.1:8000")
     if parts.username or parts.password or parts.query or parts.fragment:

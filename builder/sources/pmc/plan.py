@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from builder.errors import SourceError
-from builder.shards import lock_folder, output_errors
+from builder.folders import lock_folder, output_errors
 from builder.sources.base import MAX_ARTICLE_BYTES, MAX_FACTS_BYTES
 from builder.sources.pmc.bucket import Bucket, Failed, Gone, Listed, metadata_key
 from builder.sources.pmc.facts import BadFacts, read_facts

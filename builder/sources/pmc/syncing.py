@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from builder.errors import SourceError
-from builder.shards import lock_folder, output_errors
+from builder.folders import lock_folder, output_errors
 from builder.sources.pmc.bucket import Bucket, Listed
 from builder.sources.pmc.facts import Facts
 from builder.sources.pmc.fetching import NOT_SELECTED, OPEN, UNCHANGED, Outcome, fetch_all, is_held, standing
