@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from builder.errors import EmptyResult, LabelError
+from builder.errors import EmptyResult
 from pipelines.options import Command, StageRun, stage_options
 
 if TYPE_CHECKING:
     from pipelines.annotate_model import ModelSettings
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True)
-_SHARE = click.FloatRange(0, 1)
-#: A list of ids that is longer is refused (bytes).
-_MAX_LIST = 256 * 2**20
+
+
+class FiniteRange(click.FloatRange):
+    """A number between bounds; neither infinite nor NaN, which compares with nothing."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """See click."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number.", param, ctx)
+        return number
+
+
+_SHARE = FiniteRange(0, 1)
 
 LABELS = click.option(
     "--labels",
@@ -41,13 +54,11 @@ CONSTRAINT = click.option(
     show_default=True,
     help="How the server is made to keep to the form of the answer; auto tries.",
 )
-TEMPERATURE = click.option(
-    "--temperature", type=click.FloatRange(0, 2), default=0.0, show_default=True, help="Of the model."
-)
-TIMEOUT = click.option("--timeout", type=click.FloatRange(1), default=120, show_default=True, help="Seconds for a request.")
+TEMPERATURE = click.option("--temperature", type=FiniteRange(0, 2), default=0.0, show_default=True, help="Of the model.")
+TIMEOUT = click.option("--timeout", type=FiniteRange(1), default=120, show_default=True, help="Seconds for a request.")
 PATIENCE = click.option(
     "--patience",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     default=600,
     show_default=True,
     help="Seconds to wait for a server that is gone.",
@@ -103,11 +114,9 @@ _WHICH = (
 )
 _COST = (
     click.option("--budget", type=click.IntRange(1), default=None, help="Tokens that may be spent, a hard limit."),
-    click.option(
-        "--price-in", type=click.FloatRange(0), default=None, help="Dollars for a million tokens in, for display."
-    ),
-    click.option("--price-out", type=click.FloatRange(0), default=None, help="The same for tokens out."),
-    click.option("--price-hour", type=click.FloatRange(0), default=None, help="Dollars for an hour of the server."),
+    click.option("--price-in", type=FiniteRange(0), default=None, help="Dollars for a million tokens in, for display."),
+    click.option("--price-out", type=FiniteRange(0), default=None, help="The same for tokens out."),
+    click.option("--price-hour", type=FiniteRange(0), default=None, help="Dollars for an hour of the server."),
     click.option("--retry-rejected", is_flag=True, help="Ask again for what got no answer that can be used."),
     click.option(
         "--format",
@@ -158,13 +167,20 @@ def annotate(run: StageRun, paragraphs: Path | None, labels: Path | None, given:
             raise click.UsageError("--labels and --endpoint exclude each other: recorded labels, or a language model")
         _ask(run, given)
         return
-    if given["model"] or given["sample"] or given["only"] or given["dry_run"]:
-        raise click.UsageError("--model, --sample, --only and --dry-run need --endpoint, the server to ask")
+    if useless := _typed(given):
+        raise click.UsageError(f"{', '.join(useless)}: only with --endpoint, the server to ask")
 
     from builder.annotation.labels import PLOS_LABELS
     from pipelines.annotate import annotate as pipeline
 
     run.show(pipeline(labels or PLOS_LABELS, run.work, run.options, run.progress))
+
+
+def _typed(given: dict[str, Any]) -> list[str]:
+    """Which of these options stand on the command line."""
+    context = click.get_current_context()
+    typed = {name for name in given if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    return [option.opts[0] for option in context.command.params if option.name in typed]
 
 
 def _ask(run: StageRun, given: dict[str, Any]) -> None:
@@ -215,9 +231,14 @@ def _settings(given: dict[str, Any]) -> ModelSettings:
     from builder.annotation.tasks import AskSettings
     from builder.steps.ask import Teacher
     from pipelines.annotate_model import ModelSettings
+    from pipelines.id_list import read_ids
 
     if not given["model"]:
         raise click.UsageError("--endpoint needs --model, the name by which the server knows the model")
+    if given["only"] and given["sample"]:
+        raise click.UsageError("--sample and --only exclude each other: a sample is drawn, or the listed ids are taken")
+    if given["price_hour"] is not None and not given["dry_run"]:
+        raise click.UsageError("--price-hour is for --dry-run: a run is shown with the prices of tokens")
     if (given["price_in"] is None) != (given["price_out"] is None):
         raise click.UsageError("--price-in and --price-out go together")
     ask = AskSettings(
@@ -249,35 +270,3 @@ def _settings(given: dict[str, Any]) -> ModelSettings:
     )
     prices = (given["price_in"], given["price_out"]) if given["price_in"] is not None else None
     return ModelSettings(sample, teacher, given["budget"], prices, given["retry_rejected"])
-
-
-def read_ids(path: Path) -> tuple[str, ...]:
-    """Ids of paragraphs from a file: an id a line, or JSON lines with ``id``.
-
-    Raises:
-        LabelError: it cannot be read, is too long, or a line has no id.
-    """
-    try:
-        with path.open("rb") as stream:  # a device has no size
-            content = stream.read(_MAX_LIST + 1)
-        if len(content) > _MAX_LIST:
-            raise LabelError(f"{path} is longer than {_MAX_LIST} bytes; give the ids alone, one a line")
-        lines = content.decode("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise LabelError(f"cannot read the ids in {path}: {error}") from error
-    ids = [_id(line.strip(), f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
-    if not ids:
-        raise LabelError(f"{path} has no ids")
-    return tuple(dict.fromkeys(ids))
-
-
-def _id(line: str, where: str) -> str:
-    if not line.startswith("{"):
-        return line
-    try:
-        value = json.loads(line).get("id")
-    except (ValueError, RecursionError) as error:
-        raise LabelError(f"{where} is no JSON object: {error}") from error
-    if not isinstance(value, str) or not value:
-        raise LabelError(f'{where} has no "id"')
-    return value

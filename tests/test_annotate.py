@@ -319,7 +319,11 @@ def test_recorded_labels_are_not_mixed_with_a_models(server: LlmServer, built: B
     [
         (["--labels", "README.md"], "--labels and --endpoint exclude each other"),
         (["--price-in", "1"], "--price-in and --price-out go together"),
-        (["--only", "LICENSE", "--sample", "3"], "none of the"),
+        (["--only", "LICENSE"], "none of the"),
+        (["--only", "LICENSE", "--sample", "3"], "--sample and --only exclude each other"),
+        (["--price-hour", "3"], "--price-hour is for --dry-run"),
+        (["--timeout", "nan"], "nan is no number"),
+        (["--only", "/dev/zero"], "/dev/zero is longer than"),
         (["--license", "other", "--sample", "0", "--budget", "0"], "--budget"),
     ],
 )
@@ -342,9 +346,9 @@ def test_a_folder_without_paragraphs_is_a_sentence(server: LlmServer, tmp_path: 
 
 
 def test_the_model_options_without_a_server_are_a_sentence(paragraphs: Path, tmp_path: Path) -> None:
-    done = run_builder("annotate", paragraphs, "--sample", 5, "--work", tmp_path)
+    done = run_builder("annotate", paragraphs, "--sample", 5, "--reason", "--work", tmp_path)
     assert done.returncode == 2
-    assert "need --endpoint" in done.stderr
+    assert "--reason, --sample: only with --endpoint" in done.stderr
 
 
 @pytest.mark.slow
