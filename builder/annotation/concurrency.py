@@ -9,8 +9,10 @@ from typing import Final
 START: Final = 8
 CEILING: Final = 512
 
-#: A level is judged by this many ends of requests for each one in flight, at least this many, over at least this long (s).
+#: A level is judged by this many ends of requests for each one in flight, at least this many, over at least this long (s);
+#: sooner while climbing, where a wrong judgement costs little and slowness much.
 _ROUNDS, _FEWEST, _SHORTEST = 3, 32, 1.0
+_CLIMBING_ROUNDS, _CLIMBING_SHORTEST = 2, 0.5
 #: Throughput that is better by this factor is worth more requests in flight.
 _BETTER = 1.08
 #: With a larger share of refusals for being busy, the level is too high. Fewer are faults that do not depend on it.
@@ -76,7 +78,9 @@ class Concurrency:
         if self._ends >= max(self.limit, 8) and self._busy > _TROUBLE * self._ends:
             self._cut(now)
             return True
-        if self._ends >= max(_ROUNDS * self.limit, _FEWEST) and now - self._since >= _SHORTEST:
+        climbs = self._phase is _Phase.CLIMB
+        rounds, shortest = (_CLIMBING_ROUNDS, _CLIMBING_SHORTEST) if climbs else (_ROUNDS, _SHORTEST)
+        if self._ends >= max(rounds * self.limit, _FEWEST) and now - self._since >= shortest:
             self.is_troubled = self._good > 0 and self._busy + self._failed > _TROUBLE * self._ends
             if saturated:
                 self._judge(self._good / (now - self._since))
