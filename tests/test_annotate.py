@@ -135,7 +135,15 @@ def test_a_run_that_is_told_to_stop_stops_at_once_and_goes_on_later(
 ) -> None:
     with LlmServer("vllm", latency=0.5, slots=8) as server:
         typed = builder_command(*command(server, paragraphs, tmp_path, "--sample", 100))
-        run = subprocess.Popen(typed, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        run = subprocess.Popen(
+            typed,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            # where tests run in the background of a shell, Ctrl-C is ignored, which is inherited
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
         deadline = time.monotonic() + 60
         while not list(read_outcomes(tmp_path / "annotations" / "_build" / "answers")) and time.monotonic() < deadline:
             time.sleep(0.05)
