@@ -30,6 +30,12 @@ FAULTS = ("429", "500", "503", "stall", "cut", "cut_body", "not_json_http", "wro
           "prose", "unicode", "ignored_schema", "truncated", "no_usage", "empty", "no_choices")  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("asking._FIRST_DELAY", "doubt._PAUSE"):
+        monkeypatch.setattr(f"builder.annotation.{name}", 0.05)
+
+
 def questions(count: int) -> list[Question]:
     return [PROMPT.ask(f"Paragraph {number} tells of {number} mice.", ["Results"]) for number in range(count)]
 
