@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from builder.errors import SettingsMismatch, SourceError
 from builder.sources.pmc import Bucket, BucketAddress, PmcSource, Selection, SyncReport, read_ids, sync, syncing
 from builder.sources.pmc.facts import BadFacts, Facts, read_facts
 from builder.sources.pmc.plan import plan_sync
+from builder.stage import Report
 from tests.conftest import run_builder
 from tests.corpus import BY_NC, CASE, article
 from tests.s3 import PmcBucket, Proxy, moto_server
@@ -49,8 +50,8 @@ def proxy(endpoint: str, bucket: PmcBucket) -> Iterator[Proxy]:
 
 class Quiet:
     @contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
-        yield lambda done: None
+    def stage(self, name: str, total: int) -> Iterator[Report]:
+        yield lambda done, note="", before=0: None
 
 
 def xml_of(number: int, age: int = 40) -> str:
