@@ -15,13 +15,22 @@ from builder.annotation.concurrency import CEILING, Concurrency
 class Simulated:
     """A server with so many places and a time for each request; others wait, or are told that it is busy."""
 
-    def __init__(self, places: int, seconds: float, queue: int | None = None, faults: float = 0.0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        places: int,
+        seconds: float,
+        queue: int | None = None,
+        faults: float = 0.0,
+        seed: int = 0,
+        overload_fails: bool = False,
+    ) -> None:
         self.places, self.seconds, self.queue, self.faults = places, seconds, queue, faults
+        self.overload_fails = overload_fails
         self.random = random.Random(seed)
 
-    def run(self, control: Concurrency, ends: int) -> list[int]:
-        """The level at each end of a request."""
-        now, free = 0.0, [0.0] * self.places
+    def run(self, control: Concurrency, ends: int, start: float = 0.0) -> list[int]:
+        """The level at each end of a request; ``start`` is later than the end of the run before."""
+        now, free = start, [start] * self.places
         flying: list[tuple[float, bool, bool]] = []
         levels = []
         while len(levels) < ends:
@@ -29,7 +38,8 @@ class Simulated:
                 flying.append(self._ask(now, free, flying))
                 heapq.heapify(flying)
             now, good, busy = heapq.heappop(flying)
-            control.ended(now, good, busy, saturated=True)
+            failed = not good and (self.overload_fails or not busy)
+            control.ended(now, good, busy and not self.overload_fails, saturated=True, failed=failed)
             levels.append(control.limit)
         return levels
 
@@ -83,5 +93,18 @@ def test_it_looks_up_again_when_the_server_has_grown() -> None:
     control = Concurrency()
     Simulated(8, 0.2).run(control, 3000)
     small = control.limit
-    levels = Simulated(64, 0.2).run(control, 30_000)
+    levels = Simulated(64, 0.2).run(control, 30_000, start=1e4)
     assert late(levels) > 2 * small
+
+
+def test_a_server_that_fails_when_it_is_full_is_asked_less() -> None:
+    control = Concurrency()
+    Simulated(64, 0.3).run(control, 4000)
+    assert control.limit >= 48
+    levels = Simulated(8, 0.3, queue=2, overload_fails=True).run(control, 40_000, start=1e4)
+    assert late(levels) <= 32
+
+
+def test_failures_that_have_nothing_to_do_with_the_level_leave_it_alone() -> None:
+    levels = Simulated(64, 0.3, faults=0.4).run(Concurrency(), 30_000)
+    assert late(levels) >= 0.7 * 64

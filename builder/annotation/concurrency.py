@@ -18,6 +18,8 @@ _BETTER = 1.08
 #: With a larger share of refusals for being busy, the level is too high. Fewer are faults that do not depend on it.
 _TROUBLE = 0.25
 _BACK_OFF = 0.6
+#: A lower level at which most requests are still refused is not worth judging.
+_MOST = 0.5
 #: A lower level that brings this share of the good replies was no loss.
 _NO_LOSS = 0.85
 #: Windows to stay at the best level before trying a higher one again: at first, and at most.
@@ -37,8 +39,8 @@ class Concurrency:
     is better than the best before, the next one is tried: twice, later one and a half times as many. When it is not, the
     best level is kept for a while, then a slightly higher one is tried again.
 
-    When many requests are refused because the server is busy, the level is cut. When many fail otherwise, a lower level is
-    tried: if it brings about as many good replies it is kept, else failures do not come from the level, and it is restored.
+    When many requests are refused because the server is busy, or fail otherwise, a lower level is tried: if it brings about
+    as many good replies it is kept, else failures do not come from the level, which is restored for a long while.
 
     Time comes from the caller, in seconds from any origin.
     """
@@ -59,7 +61,7 @@ class Concurrency:
         self._ends = self._good = self._busy = self._failed = 0
 
     def ended(self, now: float, good: bool, busy: bool, saturated: bool, failed: bool = False) -> bool:
-        """Count the end of a request. True if the level was cut because the server is busy.
+        """Count the end of a request. True if a lower level is tried because the server is busy.
 
         ``busy``: refused for that; ``failed``: no reply for another reason; none of the three: a reply that is no
         answer. ``saturated``: as many requests were in flight as allowed; else throughput says nothing about the level.
@@ -75,33 +77,39 @@ class Concurrency:
         self._good += good
         self._busy += busy
         self._failed += failed
-        if self._ends >= max(self.limit, 8) and self._busy > _TROUBLE * self._ends:
-            self._cut(now)
+        passed = now - self._since
+        trouble = self._busy + self._failed
+        if self._ends >= max(self.limit, _FEWEST) and trouble > _TROUBLE * self._ends and self._may_try():
+            was_busy = self._busy > self._failed
+            self._try_lower(self._good / max(passed, 1e-3))
+            self._begin(now)
+            return was_busy
+        if self._phase is _Phase.TRIAL and self._ends >= max(self.limit, _FEWEST) and self._busy > _MOST * self._ends:
+            self.limit = max(1, int(self.limit * _BACK_OFF))  # still far too many
+            self._begin(now)
             return True
         climbs = self._phase is _Phase.CLIMB
         rounds, shortest = (_CLIMBING_ROUNDS, _CLIMBING_SHORTEST) if climbs else (_ROUNDS, _SHORTEST)
-        if self._ends >= max(rounds * self.limit, _FEWEST) and now - self._since >= shortest:
-            self.is_troubled = self._good > 0 and self._busy + self._failed > _TROUBLE * self._ends
+        if self._ends >= max(rounds * self.limit, _FEWEST) and passed >= shortest:
+            self.is_troubled = self._good > 0 and trouble > _TROUBLE * self._ends
             if saturated:
-                self._judge(self._good / (now - self._since))
+                self._judge(self._good / passed)
             self._begin(now)
         return False
 
-    def _cut(self, now: float) -> None:
-        self.is_troubled = True
+    def _may_try(self) -> bool:
+        return self._phase is not _Phase.TRIAL and not self._immune and self.limit > 1
+
+    def _try_lower(self, rate: float) -> None:
+        self.is_troubled = rate > 0
+        self._best = (self.limit, rate)
+        self._phase = _Phase.TRIAL
         self.limit = max(1, int(self.limit * _BACK_OFF))
-        self._best = (self.limit, 0.0)
-        self._phase, self._held = _Phase.HOLD, 0
-        self._begin(now)
 
     def _judge(self, rate: float) -> None:
         self._immune = max(0, self._immune - 1)
         if self._phase is _Phase.TRIAL:
             self._after_trial(rate)
-        elif self.is_troubled and not self._immune and self.limit > 1:
-            self._best = (self.limit, rate)
-            self._phase = _Phase.TRIAL
-            self.limit = max(1, int(self.limit * _BACK_OFF))
         elif self._phase is _Phase.CLIMB:
             self._after_climbing(rate)
         else:
