@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
 from tests.corpus import write_corpus
+
+if TYPE_CHECKING:
+    from tests.clusters import Place
 
 # A busy machine makes no test wrong; pytest's own timeout bounds them all.
 settings.register_profile("here", deadline=None)
@@ -103,3 +107,23 @@ def small(tmp_path: Path) -> tuple[Path, Path]:
     from tests.populating import BODY, jats, release, write_articles
 
     return release(tmp_path / "release", [("111", "p[0]")]), write_articles(tmp_path / "xml", a=jats(111, BODY))
+
+
+@pytest.fixture(scope="module")
+def ingested(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    work = tmp_path_factory.mktemp("ingested")
+    done = run_builder("ingest", "--source", corpus, "--work", work)
+    assert done.returncode == 0, done.stderr
+    return work / "paragraphs"
+
+
+@pytest.fixture
+def place(ingested: Path, tmp_path: Path) -> Iterator[Place]:
+    """Where a recipe of ``pipelines/clusters/`` runs; what it left running is killed."""
+    from tests.clusters import Place
+
+    shutil.copytree(ingested, tmp_path / "work" / "paragraphs")
+    found = Place(tmp_path)
+    yield found
+    for process in found.processes():
+        os.kill(process, signal.SIGKILL)

@@ -27,9 +27,9 @@ TENSOR_PARALLEL=${TENSOR_PARALLEL:-}     # GPUs that hold the model once; empty:
 PORT=${PORT:-8000}
 START_SECONDS=${START_SECONDS:-3600}     # for the server to fetch and load the model
 SAVE_SECONDS=${SAVE_SECONDS:-60}         # what a machine that dies may lose
-PACKAGE=${PACKAGE:-biomed-enriched-builder}   # what pip installs: a name, an address, or a wheel in the bucket (/work/….whl)
+PACKAGE=${PACKAGE:-biomed-enriched-builder}   # what pip installs: a name, an address, or a wheel in the bucket (/bucket/….whl)
 BUILDER=${BUILDER:-}                     # a command that is in the image already; then nothing is installed
-MOUNT=${MOUNT:-/work}                    # where the job finds the bucket
+MOUNT=${MOUNT:-/bucket}                  # where the job finds the bucket
 HF=${HF:-hf}
 
 case $SERVER in

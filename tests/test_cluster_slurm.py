@@ -1,0 +1,207 @@
+"""The recipe for Slurm on a real one: two nodes on this machine, with GPUs that are only numbers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.clusters import CLUSTERS, MODEL, SAMPLE, Place, free_port, wait_for
+
+# Slurm
+
+_SLURM_CONF = """
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+SlurmctldPort={ports[0]}
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool-%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd-%n.log
+ProctrackType=proctrack/pgid
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+JobCompType=jobcomp/none
+MpiDefault=none
+GresTypes=gpu
+SchedulerType=sched/backfill
+SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+ReturnToService=2
+MailProg=/bin/true
+MinJobAge=600
+KillWait=5
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.2 Port={ports[1]} CPUs=1 RealMemory=1000 Gres=gpu:4 State=UNKNOWN
+NodeName=n3 NodeHostname={host} NodeAddr=127.0.0.3 Port={ports[2]} CPUs=1 RealMemory=1000 Gres=gpu:4 State=UNKNOWN
+PartitionName=gpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+def answers_with_munge() -> bool:
+    return subprocess.run(["munge", "-n"], capture_output=True, check=False).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of a Slurm of two nodes with four GPUs each, all on this machine."""
+    missing = [name for name in ("slurmctld", "slurmd", "sbatch", "munged", "munge") if shutil.which(name) is None]
+    if missing or os.geteuid() != 0:
+        pytest.skip(f"needs root and the Debian packages slurm-wlm and munge ({', '.join(missing) or 'not root'})")
+    folder = tmp_path_factory.mktemp("slurm")
+    for name in ("state", "spool-n2", "spool-n3"):
+        (folder / name).mkdir()
+    for number in range(4):
+        (folder / f"gpu{number}").touch()
+    (folder / "gres.conf").write_text(f"Name=gpu File={folder}/gpu[0-3]\n")
+    host = socket.gethostname().split(".")[0]
+    ports = [free_port() for _ in range(3)]
+    (folder / "slurm.conf").write_text(_SLURM_CONF.format(host=host, folder=folder, ports=ports))
+    environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}
+    munged = None
+    if not answers_with_munge():
+        for name in ("/run/munge", "/var/log/munge", "/var/lib/munge"):
+            Path(name).mkdir(parents=True, exist_ok=True)
+            shutil.chown(name, "munge", "munge")
+        munged = subprocess.Popen(["su", "-s", "/bin/sh", "munge", "-c", "exec munged --foreground"])
+        wait_for(answers_with_munge)
+    daemons = []
+    try:
+        for command in (["slurmctld", "-D", "-c"], ["slurmd", "-D", "-N", "n2"], ["slurmd", "-D", "-N", "n3"]):
+            log = (folder / f"{command[-1]}.out").open("wb")
+            daemons.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+        idle = ["sinfo", "--noheader", "--format=%T %D"]
+        wait_for(
+            lambda: subprocess.run(idle, env=environment, capture_output=True, text=True).stdout.split() == ["idle", "2"]
+        )
+        yield environment
+    finally:
+        for daemon in reversed(daemons):
+            daemon.terminate()
+            daemon.wait(60)
+        if munged:
+            munged.terminate()
+            munged.wait(60)
+
+
+class SlurmJob:
+    """The script, submitted."""
+
+    def __init__(self, slurm: dict[str, str], place: Place, *options: str, **settings: str) -> None:
+        command = 'echo "$TENSOR_PARALLEL GPUs"; ' + place.server_command("127.0.0.${SLURMD_NODENAME#n}", *options)
+        # the key is the one of the job, which the test does not know
+        command = command.replace("--port", '--api-key "$VLLM_API_KEY" --port')
+        given = {
+            "MODEL": MODEL,
+            "SAMPLE": str(SAMPLE),
+            "WORK": str(place.work),
+            "SERVER_COMMAND": command,
+            "BUILDER": str(Path(sys.executable).with_name("biomed-builder")),
+        }
+        self.environment = slurm | given | settings
+        self.log = place.folder / f"job-{time.monotonic_ns()}.log"
+        submit = ["sbatch", "--parsable", "--nodes=2", "--time=00:10:00", f"--output={self.log}"]
+        self.id = self._run(*submit, str(CLUSTERS / "annotate_slurm.sh"), "--json").strip()
+
+    def _run(self, *command: str) -> str:
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True).stdout
+
+    def facts(self) -> dict[str, str]:
+        return dict(word.split("=", 1) for word in self._run("scontrol", "show", "job", self.id).split() if "=" in word)
+
+    def tell(self, *command: str) -> None:
+        self._run(*command, self.id)
+
+    def wait(self, *states: str) -> dict[str, str]:
+        ended = states or ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT")
+        wait_for(lambda: self.facts()["JobState"] in ended, 150)
+        return self.facts()
+
+
+@pytest.mark.slow
+def test_a_slurm_job_labels_on_two_nodes_and_a_second_does_nothing(slurm: dict[str, str], place: Place) -> None:
+    job = SlurmJob(slurm, place)
+    facts = job.wait()
+    assert (facts["JobState"], facts["ExitCode"]) == ("COMPLETED", "0:0"), job.log.read_text()
+    place.check_annotations()
+    assert set(place.asked()) == {"127.0.0.2", "127.0.0.3"}
+    assert min(place.asked().values()) >= SAMPLE / 4
+    for log in (place.work / "server-logs").iterdir():
+        assert "4 GPUs" in log.read_text()
+    assert place.processes() == []
+    asked = place.total()
+    again = SlurmJob(slurm, place)
+    assert again.wait()["JobState"] == "COMPLETED", again.log.read_text()
+    assert place.total() == asked
+
+
+@pytest.mark.slow
+def test_a_slurm_job_at_the_end_of_its_time_comes_back_and_goes_on(slurm: dict[str, str], place: Place) -> None:
+    job = SlurmJob(slurm, place, "--latency", "1", "--slots", "1")
+    wait_for(lambda: place.answers() >= 4)
+    job.tell("scancel", "--batch", "--signal=TERM")
+    facts = job.wait("PENDING")
+    assert facts["Restarts"] == "1"
+    assert "back into the queue" in job.log.read_text()
+    assert place.processes() == []
+    kept, asked = place.answers(), place.total()
+    # Slurm waits two minutes before it starts a job again
+    subprocess.run(["scontrol", "update", f"JobId={job.id}", "StartTime=now"], env=slurm, check=True)
+    assert job.wait()["JobState"] == "COMPLETED", job.log.read_text()
+    place.check_annotations()
+    # a few more than are missing: both servers are looked at and tried out
+    assert SAMPLE - kept <= place.total() - asked <= SAMPLE - kept + 10
+
+
+@pytest.mark.slow
+def test_a_slurm_job_that_is_cancelled_stays_away(slurm: dict[str, str], place: Place) -> None:
+    job = SlurmJob(slurm, place, "--latency", "1", "--slots", "1")
+    wait_for(lambda: place.answers() >= 4)
+    job.tell("scancel")
+    wait_for(lambda: not place.processes())
+    assert job.wait()["JobState"] == "CANCELLED"
+    assert "back into the queue" not in job.log.read_text()
+
+
+@pytest.mark.slow
+def test_a_server_of_a_slurm_job_that_dies_is_started_again(slurm: dict[str, str], place: Place) -> None:
+    job = SlurmJob(slurm, place, "--latency", "1", "--slots", "1")
+    wait_for(lambda: place.answers() >= 4)
+    os.kill(place.processes()[0], signal.SIGKILL)
+    assert job.wait()["JobState"] == "COMPLETED", job.log.read_text()
+    place.check_annotations()
+    assert "started again (2 more times)" in job.log.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"SERVER_COMMAND": "echo out of memory; exit 3"}, "ended before it was ready"),
+        ({"SERVER_COMMAND": "sleep 100", "START_SECONDS": "5"}, "is not ready after 5 s"),
+        ({"MODEL": "other/model"}, "other/model"),
+        ({"WORK": "/nowhere"}, "no folder that ingest made"),
+    ],
+)
+def test_a_slurm_job_that_cannot_go_fails_with_a_sentence(
+    slurm: dict[str, str], place: Place, settings: dict[str, str], says: str
+) -> None:
+    job = SlurmJob(slurm, place, **settings)
+    facts = job.wait()
+    assert (facts["JobState"], facts["ExitCode"]) == ("FAILED", "1:0")
+    assert says in job.log.read_text()
+    assert place.processes() == []
