@@ -71,7 +71,7 @@ _WHO = (
         multiple=True,
         metavar="URL",
         help="Server of a language model, such as http://127.0.0.1:8000: text-generation-inference, vLLM, SGLang, "
-        "llama.cpp or another that speaks OpenAI's format. Given twice or more: the work is dealt out.",
+        "llama.cpp or another that speaks OpenAI's format. Given twice or more: they share the work.",
     ),
     MODEL,
     click.option(

@@ -8,6 +8,8 @@ import time
 from dataclasses import replace
 from typing import Final
 
+from loguru import logger
+
 from builder.annotation.concurrency import Concurrency
 from builder.annotation.doubt import Doubt
 from builder.annotation.health import Health
@@ -276,6 +278,7 @@ async def ask_all(servers: list[tuple[Server, ServerFacts]], desk: Desk) -> None
                 facts = running.pop(ended)
                 error = ended.exception()
                 if isinstance(error, ServerError) and running:
+                    logger.warning(f"the other servers go on without {facts.server}: {error}")
                     desk.tally.lost_servers.append(f"{facts.server}: {error}")
                 elif error is not None:
                     raise error
