@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 
 #: Marks a file that is still being written; leftovers of killed runs carry it too.
 PART_MARK = ".part-"
+_LEFTOVER = re.compile(rf".+{re.escape(PART_MARK)}[0-9a-f]{{12}}")
 
 
 @contextmanager
@@ -56,7 +58,7 @@ def write_json(final: Path, value: Any) -> None:
 
 def remove_leftovers(folder: Path) -> int:
     """Delete what killed runs left unfinished directly in ``folder``; the caller holds the folder's lock."""
-    leftovers = [path for path in folder.glob(f"*{PART_MARK}*") if path.is_file()]
+    leftovers = [path for path in folder.glob(f"*{PART_MARK}*") if _LEFTOVER.fullmatch(path.name) and path.is_file()]
     for path in leftovers:
         path.unlink(missing_ok=True)
     return len(leftovers)

@@ -16,13 +16,13 @@ from rich.console import Console
 from rich.table import Table
 
 from builder import __version__
-from builder.atomic import write_json
+from builder.atomic import remove_leftovers, write_json
 from builder.errors import EmptyResult, SourceError
 from builder.fetch import sha256_of
 from builder.folders import lock_folder, output_errors
 from builder.populate.bookkeeping import INPUTS, KEYS, earlier_files, forget, forget_damaged, remove_stale
 from builder.populate.card import read_card
-from builder.populate.dataset import BOOKKEEPING, check_places, plan_dataset
+from builder.populate.dataset import BOOKKEEPING, all_files, check_places, plan_dataset
 from builder.populate.extract import ExtractTexts
 from builder.populate.fill import FillFile
 from builder.populate.finishing import carry_over, missed_rows, write_card, write_manifest, write_report
@@ -148,6 +148,7 @@ class _Run:
 
     def run(self, pool: Workers) -> dict[str, Any]:
         self.folder.prepare(self.settings)
+        self._remove_leftovers()
         if not self.plan.wanted:
             return self._finish([])  # nothing wants text, so nothing need be opened
         wanted = functools.partial(self._wanted_keys, pool)
@@ -174,6 +175,10 @@ class _Run:
             task = FillFile(self.plan, tuple(texts), read_card(self.plan.root), self.folder, self.digest)
             run_stage("fill", self.folder, shards, self._is_filled, task, pool, self.progress)
         return self._finish(shards)
+
+    def _remove_leftovers(self) -> None:
+        for folder in {(self.target / name).parent for name in all_files(self.root)}:
+            remove_leftovers(folder)
 
     def _stage(self, name: str, shards: Sequence[Shard], pool: Workers, task: Callable[[StageFolder], Task]) -> list[Path]:
         """Run a stage into its own folder in the bookkeeping; the files that it made."""
@@ -247,6 +252,7 @@ class _Run:
             shutil.rmtree(self.folder.bookkeeping / name, ignore_errors=True)
         (self.folder.bookkeeping / _ARTICLES).unlink(missing_ok=True)
         remove_stale(self.folder, shards)
+        self._remove_leftovers()  # of workers that were killed while the run went on
         write_json(self.folder.manifest_path, report)
         return report | {"output": str(self.target), "misses": str(self.folder.rejects)}
 

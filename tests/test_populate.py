@@ -231,6 +231,23 @@ def test_a_run_that_is_done_does_nothing_more_and_a_deleted_file_is_made_again(b
     assert files_of(tmp_path / "filled") == before
 
 
+@pytest.mark.parametrize("in_place", [False, True], ids=["aside", "in place"])
+def test_what_a_killed_worker_left_unfinished_is_removed_and_nothing_else(
+    dataset: Path, source: Path, tmp_path: Path, in_place: bool
+) -> None:
+    output = None if in_place else tmp_path / "filled"
+    (dataset / "data" / "notes.part-1.txt").write_text("not of populate")
+    result = output or dataset
+    if output:
+        fill(dataset, source, output)
+        next((output / "data").glob("noncommercial-*.parquet")).unlink()  # so that the run goes on
+    left = result / "data" / "noncommercial-00000-of-00001.parquet.part-0123456789ab"
+    left.write_bytes(b"PAR1")
+    fill(dataset, source, output, in_place=in_place)
+    assert not left.exists()
+    assert (result / "data" / "notes.part-1.txt").read_text() == "not of populate"
+
+
 def test_other_settings_into_the_same_output_are_refused(built: Built, source: Path, tmp_path: Path) -> None:
     fill(built.output, built.source, tmp_path / "filled")
     done = run_populate(built.output, "--source", source, "--output", tmp_path / "filled")
