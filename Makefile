@@ -9,13 +9,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 
-.PHONY: build test test-slow test-llm lint types check bench clean
+.PHONY: build test test-slow test-llm lint types check bench bench-gpu clean
 
 build: $(STAMP)
 	$(BIN)/biomed-builder build
 
+# two at a time: most tests wait for programs that they start; a file's tests stay together, since they share what they make
 test: $(DEV_STAMP)
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-slow: $(DEV_STAMP)
 	$(BIN)/pytest -m slow
@@ -52,6 +53,10 @@ bench: $(DEV_STAMP) $(PEERS)/.installed
 	$(BIN)/python -m tests.benchmarks.bench_jats --source $(ARTICLES) --peer-python $(PEERS)/bin/python
 	$(BIN)/python -m tests.benchmarks.bench_populate --source $(ARTICLES) --peer-python $(PEERS)/bin/python
 	$(BIN)/python -m tests.benchmarks.bench_annotate --source $(ARTICLES)
+	$(BIN)/python -m tests.benchmarks.bench_scaling --source $(ARTICLES)
+
+bench-gpu: $(DEV_STAMP)
+	$(BIN)/python -m tests.benchmarks.bench_gpu
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

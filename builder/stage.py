@@ -6,19 +6,21 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol, TypeGuard
 
 from datatrove.pipeline.base import PipelineStep
 
+from builder.atomic import write_json
 from builder.errors import BuilderError, IncompleteRun
-from builder.executors import ExecutorOptions, RunOutcome, run_ranks
+from builder.executors import ExecutorOptions, RankLost, RunOutcome, run_ranks
 from builder.folders import lock_folder, output_errors, write_error
 from builder.rejects import Reject
 from builder.shards import Settings, Shard, StageFolder, digest, merge_counts
 
 _POLL_SECONDS = 0.5
-_ERRORS_SHOWN = 3
+_SHOWN = 3
 
 
 class Report(Protocol):
@@ -44,7 +46,8 @@ class Stage:
     ``steps`` gets the shards that are still missing, one for each rank, and the digest of the settings;
     ``left_out`` is what planning already set aside; ``notes`` go into the manifest and, other than settings, may change.
     ``before_planning`` runs when the folder is known to be made with these settings, before it is looked what is missing.
-    ``describe`` makes a note for the progress display of what running shards count.
+    ``describe`` makes a note for the progress display of what running shards count. ``uses_gpu``: whether its ranks are
+    given the GPUs of the options.
     """
 
     name: str
@@ -57,6 +60,12 @@ class Stage:
     left_out: Sequence[Reject] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     describe: Callable[[Mapping[str, Any]], str] = lambda _counts: ""
+    uses_gpu: bool = False
+
+    @property
+    def missing_path(self) -> Path:
+        """Where the last run wrote which shards it could not make, and why; not there when none is missing."""
+        return self.folder.logs / "missing.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +109,11 @@ def run_stage(stage: Stage, options: ExecutorOptions, progress: Progress) -> Sta
             with output_errors(stage.folder.path):
                 stage.folder.logs.mkdir(parents=True, exist_ok=True)
             stage.folder.forget_progress()
+            stage.missing_path.unlink(missing_ok=True)
             steps = stage.steps(pending, settings_digest)
             with output_errors(stage.folder.path), _watch(stage, pending, settings_digest, progress):
-                outcome = run_ranks(steps, len(pending), stage.folder.logs, options)
+                given = options if stage.uses_gpu else replace(options, gpus=0)
+                outcome = run_ranks(steps, len(pending), stage.folder.logs, given)
             _check(stage, pending, settings_digest, outcome)
             peak = outcome.peak_memory
         manifest = stage.folder.finish(stage.shards, stage.settings, stage.left_out, stage.notes)
@@ -120,32 +131,51 @@ def run_stage(stage: Stage, options: ExecutorOptions, progress: Progress) -> Sta
 
 
 def _check(stage: Stage, pending: Sequence[Shard], settings_digest: str, outcome: RunOutcome) -> None:
-    missing = [shard for shard in pending if not stage.folder.is_done(shard, settings_digest)]
+    missing = {
+        shard.file_name: outcome.errors.get(rank)
+        for rank, shard in enumerate(pending)
+        if not stage.folder.is_done(shard, settings_digest)
+    }
     if not missing:
         return
-    for error in outcome.errors.values():
-        if (sentence := write_error(error, stage.folder.path)) is not None:
+    for error in missing.values():
+        if error is not None and (sentence := write_error(error, stage.folder.path)) is not None:
             raise sentence from error
-    reasons = _reasons(pending, outcome)
-    if len(missing) == len(stage.shards) and len(reasons) == 1 and outcome.errors:
-        error = next(iter(outcome.errors.values()))
-        if isinstance(error, BuilderError):
-            raise error
-    files = ", ".join(shard.file_name for shard in missing[:_ERRORS_SHOWN])
-    more = f" and {len(missing) - _ERRORS_SHOWN} more" if len(missing) > _ERRORS_SHOWN else ""
+    reasons = {file: _reason(error) for file, error in missing.items()}
+    with output_errors(stage.folder.path):
+        write_json(stage.missing_path, reasons)
+    error = next(iter(missing.values()))
+    if len(missing) == len(stage.shards) and len(set(reasons.values())) == 1 and _speaks_for_the_stage(error):
+        raise error
     raise IncompleteRun(
-        f"{stage.name}: {len(missing)} of {len(stage.shards)} shards are missing ({files}{more}); the others are kept, "
-        f"and the same command makes only what is missing. "
-        f"Reasons: {'; '.join(reasons[:_ERRORS_SHOWN]) or 'none given'}. Logs: {stage.folder.logs}"
+        f"{stage.name}: {len(missing)} of {len(stage.shards)} shards are missing ({_some(list(missing))}); the others are "
+        f"kept, and the same command makes only what is missing. Reasons: {_by_reason(reasons)}. "
+        f"All of them: {stage.missing_path}. Logs: {stage.folder.logs}"
     )
 
 
-def _reasons(pending: Sequence[Shard], outcome: RunOutcome) -> list[str]:
-    by_text: dict[str, list[str]] = {}
-    for rank, error in sorted(outcome.errors.items()):
-        text = str(error) if isinstance(error, BuilderError) else f"{type(error).__name__}: {error}"
-        by_text.setdefault(text, []).append(pending[rank].file_name if rank >= 0 else "a rank")
-    return [f"{', '.join(files[:_ERRORS_SHOWN])}: {text}" for text, files in by_text.items()]
+def _speaks_for_the_stage(error: BaseException | None) -> TypeGuard[BuilderError]:
+    """Whether it says what is wrong with all shards, so that naming them would add nothing."""
+    return isinstance(error, BuilderError) and not isinstance(error, RankLost)
+
+
+def _reason(error: BaseException | None) -> str:
+    if error is None:
+        return "it ended without an error and without its file"
+    return str(error) if isinstance(error, BuilderError) else f"{type(error).__name__}: {error}"
+
+
+def _by_reason(reasons: Mapping[str, str]) -> str:
+    """The first reasons with the first files of each."""
+    files: dict[str, list[str]] = {}
+    for file, reason in reasons.items():
+        files.setdefault(reason, []).append(file)
+    return "; ".join(f"{_some(names)}: {reason}" for reason, names in list(files.items())[:_SHOWN])
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 class _watch:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
 from builder.errors import BuilderError
-from builder.steps.propagate import prediction_batch
+from builder.student.inputs import Paragraph
+from builder.student.predictions import prediction_rows
 from builder.student.predictor import Predictor
+from builder.student.prefetch import bunches
 
-#: Paragraphs predicted at once: enough to sort by length, few enough to answer soon.
-_BATCH = 64
+#: Paragraphs predicted at once, when many have come: enough to sort by length, few enough to answer soon.
+_POOL = 256
 #: A line longer than this is refused (characters); the student reads the first 256 tokens of it anyway.
 MAX_LINE = 1_000_000
-
-Paragraph = tuple[str, Sequence[str]]
+#: Keys of a JSON line beside ``text``.
+_CONTEXT = ("section_title", "article_title", "journal")
 
 
 def parse_line(line: str, number: int) -> Paragraph | None:
-    """Text and section titles of one input line: JSON with ``text`` and perhaps ``section_title``, or plain text.
+    """The paragraph of one input line: JSON with ``text`` and perhaps :data:`_CONTEXT`, or plain text.
 
     None for an empty line.
 
@@ -32,15 +33,18 @@ def parse_line(line: str, number: int) -> Paragraph | None:
         raise BuilderError(f"line {number} has {len(line)} characters, at most {MAX_LINE} are taken; one paragraph a line")
     line = line.strip()
     if not line.startswith("{"):
-        return (line, ()) if line else None
+        return Paragraph(line) if line else None
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
-        return line, ()  # text that happens to start with a brace
-    text, title = value.get("text"), value.get("section_title")
-    if not isinstance(text, str) or not (title is None or isinstance(title, str)):
-        raise BuilderError(f'line {number} needs a string "text", and "section_title" must be a string if it is there')
-    return text, (title,) if title else ()
+        return Paragraph(line)  # text that happens to start with a brace
+    text, context = value.get("text"), [value.get(key) for key in _CONTEXT]
+    if not isinstance(text, str) or not all(known is None or isinstance(known, str) for known in context):
+        raise BuilderError(
+            f'line {number} needs a string "text", and {", ".join(_CONTEXT)} must be strings if they are there'
+        )
+    section, article, journal = (known or "" for known in context)
+    return Paragraph(text, (section,) if section else (), article, journal)
 
 
 def read_lines(stream: TextIO) -> Iterator[str]:
@@ -58,12 +62,12 @@ def read_lines(stream: TextIO) -> Iterator[str]:
         ) from error
 
 
-def classify(lines: Iterable[str], student: Path, threads: int) -> Iterator[dict[str, Any]]:
-    """Predictions in the order of the lines, as dictionaries with the columns of the published dataset."""
-    predictor = Predictor.load(student, threads=threads)
+def classify(lines: Iterable[str], student: Path, threads: int, device: str = "auto") -> Iterator[dict[str, Any]]:
+    """Predictions in the order of the lines, as dictionaries with the columns of the published dataset.
+
+    What has come is answered at once; while it is computed, more is read. Memory does not grow with the input.
+    """
+    predictor = Predictor.load(student, device, threads)
     paragraphs = (parsed for number, line in enumerate(lines, 1) if (parsed := parse_line(line, number)) is not None)
-    while batch := list(islice(paragraphs, _BATCH)):
-        predictions = predictor.predict([text for text, _ in batch], [sections for _, sections in batch])
-        for row in prediction_batch([None] * len(batch), predictions).to_pylist():
-            row.pop("id")
-            yield row
+    for predictions in predictor.stream(bunches(paragraphs, _POOL, predictor.waits, "lines")):
+        yield from prediction_rows(predictions)

@@ -16,7 +16,9 @@ from builder import __version__
 from builder.errors import BuilderError
 from pipelines.cli_annotate import LABELS, annotate
 from pipelines.cli_evaluate import agree, evaluate
-from pipelines.cli_more import STUDENT, classify, populate, sync
+from pipelines.cli_more import DEVICE, STUDENT, classify, populate, sync
+from pipelines.cli_select import select
+from pipelines.cli_train import train
 from pipelines.options import StageRun, stage_options
 from pipelines.pmc_options import pmc_options
 
@@ -155,32 +157,10 @@ def ingest(
 
 
 @main.command()
-@stage_options("student", "the student")
-@click.option("--epochs", type=click.IntRange(1), default=None, help="Passes over the labels. [default: as shipped]")
-@click.option("--rank", type=click.IntRange(1), default=None, help="Rank of the adapters. [default: as shipped]")
-@click.option("--seed", type=int, default=None, help="Seed of the training. [default: as shipped]")
-def train(run: StageRun, epochs: int | None, rank: int | None, seed: int | None) -> None:
-    """A student from annotated paragraphs. The one that ships was made so, from an unpacked set of PMC articles:
-
-    \b
-      biomed-builder ingest --source pmc-articles/ --work w --min-tokens 1
-      biomed-builder annotate --labels builder/annotation/data/pmc-train.jsonl --work w
-      biomed-builder train --work w
-    """
-    run.ingest_first()
-
-    from builder.student.training import TrainingSettings
-    from pipelines.train import train as pipeline
-
-    given: dict[str, Any] = {"epochs": epochs, "rank": rank, "seed": seed}
-    training = TrainingSettings(**{name: value for name, value in given.items() if value is not None})
-    run.show(pipeline(training, run.work, run.options, run.progress))
-
-
-@main.command()
 @stage_options("predictions", "the predictions")
 @STUDENT
-def propagate(run: StageRun, student: Path | None) -> None:
+@DEVICE
+def propagate(run: StageRun, student: Path | None, device: str) -> None:
     """The student over every paragraph.
 
     \b
@@ -192,7 +172,7 @@ def propagate(run: StageRun, student: Path | None) -> None:
     from builder.student.config import SHIPPED_STUDENT
     from pipelines.propagate import propagate as pipeline
 
-    run.show(pipeline(student or SHIPPED_STUDENT, run.work, run.options, run.progress))
+    run.show(pipeline(student or SHIPPED_STUDENT, run.work, run.options, run.progress, device))
 
 
 @main.command()
@@ -214,7 +194,7 @@ def assemble(run: StageRun) -> None:
     run.show_dataset(report | {"stages": [asdict(stage) for stage in stages]})
 
 
-for command in (annotate, evaluate, agree, sync, populate, classify):
+for command in (train, annotate, select, evaluate, agree, sync, populate, classify):
     main.add_command(command)
 
 

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -16,11 +16,31 @@ from pipelines.pmc_options import bucket_options, pmc_options
 if TYPE_CHECKING:
     from builder.sources import PmcOptions
 
+
+class _Student(click.ParamType[Path]):
+    """A folder of a student, or the name of one on the Hub, which is fetched."""
+
+    name = "student"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Path:
+        from builder.student.hub import student_folder
+
+        return student_folder(str(value)).resolve()
+
+
 STUDENT = click.option(
     "--student",
-    type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
+    type=_Student(),
     default=None,
-    help="Folder of a student. [default: the one that ships with this program]",
+    metavar="NAME",
+    help="Folder of a student, or org/name[@revision] of the Hub. [default: the one that ships with this program]",
+)
+DEVICE = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where the student computes; auto: a GPU if there is one.",
 )
 
 
@@ -129,11 +149,12 @@ def populate(
     "file",
     type=click.File("r", encoding="utf-8"),
     default=None,
-    help="Read from a file: one paragraph a line, or JSON lines with text and perhaps section_title.",
+    help="Read from a file: one paragraph a line, or JSON lines with text, perhaps section_title, article_title, journal.",
 )
 @STUDENT
+@DEVICE
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads to compute with.")
-def classify(text: tuple[str, ...], file: TextIO | None, student: Path | None, threads: int) -> None:
+def classify(text: tuple[str, ...], file: TextIO | None, student: Path | None, device: str, threads: int) -> None:
     """Domain, document type and educational score of text, a JSON line for each paragraph.
 
     Takes TEXT, or --file, or standard input. Neural heuristics, not medical advice.
@@ -149,5 +170,5 @@ def classify(text: tuple[str, ...], file: TextIO | None, student: Path | None, t
     from pipelines.classify import read_lines
 
     lines: Iterable[str] = text or read_lines(file or sys.stdin)
-    for row in pipeline(lines, student or SHIPPED_STUDENT, threads):
+    for row in pipeline(lines, student or SHIPPED_STUDENT, threads, device):
         click.echo(json.dumps(row))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builder.annotation.origin import label_origin
+from builder.annotation.origin import label_origin, learned_from
 from builder.errors import LabelError
 from builder.evaluation.jats_check import jats_check
 from builder.evaluation.matching import pair
@@ -105,11 +105,8 @@ def _incomplete(folder: Path) -> bool:
 
 def _learned(labels: Path, predictions: Path) -> bool:
     """Whether the student that made the predictions was trained on this label file."""
-    learned_from = StageFolder(predictions).settings().get("student_labels_sha256") if predictions.is_dir() else None
-    if not learned_from:
-        return False
-    digest = sha256_of(labels) if labels.is_file() else _origin(labels)
-    return bool(learned_from == digest)
+    origin = StageFolder(predictions).settings().get("student_labels_sha256") if predictions.is_dir() else None
+    return learned_from(origin, sha256_of(labels) if labels.is_file() else _origin(labels))
 
 
 def _origin(annotations: Path) -> str | None:

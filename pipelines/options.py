@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.executors import ExecutorOptions
 from builder.folders import lock_folder
 from builder.layout import Work
-from builder.stage import Progress, StageReport
 
 if TYPE_CHECKING:
+    from builder.executors import ExecutorOptions
     from builder.sources import PmcOptions
+    from builder.stage import Progress, StageReport
 
 Command = Callable[..., Any]
 
@@ -127,6 +127,12 @@ def stage_options(
         click.option("--limit", type=click.IntRange(0), default=0, help="Take the first articles only. [default: all]"),
         click.option("--workers", type=click.IntRange(0), default=0, help="Shards at once. [default: one a core]"),
         click.option(
+            "--gpus",
+            type=click.IntRange(0),
+            default=0,
+            help="GPUs for the stages that use them, one for each shard at once. [default: none]",
+        ),
+        click.option(
             "--executor",
             "kind",
             type=click.Choice(["local", "slurm", "ray"]),
@@ -157,11 +163,12 @@ def stage_options(
 
 def _gather(stage: str, given: dict[str, Any]) -> StageRun:
     """Take the shared options out of ``given``. Paths become absolute: jobs on a cluster may start in another folder."""
+    from builder.executors import ExecutorOptions
     from pipelines.display import make_progress
 
     output: Path | None = given.pop("output")
     moved = {stage: output.resolve()} if output else {}
-    executor = ("kind", "workers", "partition", "time", "mem_per_cpu_gb", "ray_address")
+    executor = ("kind", "workers", "gpus", "partition", "time", "mem_per_cpu_gb", "ray_address")
     return StageRun(
         source=given.pop("source"),
         limit=given.pop("limit"),

@@ -15,8 +15,11 @@ from builder.steps.propagate import PredictLabels
 from builder.student.config import load_config, student_digest
 
 
-def propagate(student: Path, work: Work, options: ExecutorOptions, progress: Progress) -> StageReport:
-    """Label every paragraph with the student in folder ``student``."""
+def propagate(student: Path, work: Work, options: ExecutorOptions, progress: Progress, device: str = "auto") -> StageReport:
+    """Label every paragraph with the student in folder ``student``, on ``device`` (cpu, cuda, auto).
+
+    Which engine labelled how many rows is in the records and the manifest, as counts.
+    """
     shards = [
         Shard(index=record.shard, inputs=(record.file,), input_digest=record.sha256, weight=record.rows)
         for record in work.paragraphs.records()
@@ -32,8 +35,9 @@ def propagate(student: Path, work: Work, options: ExecutorOptions, progress: Pro
         shards=shards,
         steps=lambda pending, digest: [
             ReadShards(work.paragraphs.path, pending, PredictLabels.columns),
-            PredictLabels(student),
+            PredictLabels(student, device),
             WriteShards(work.predictions, pending, PREDICTION_SCHEMA, digest),
         ],
+        uses_gpu=device != "cpu",
     )
     return run_stage(stage, options, progress)

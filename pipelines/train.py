@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder import __version__
 from builder.executors import ExecutorOptions
 from builder.layout import Work
-from builder.shards import Shard, digest
+from builder.shards import Shard, StageFolder, digest
 from builder.stage import Progress, Stage, StageReport, run_stage
 from builder.steps.io import ReadShards
 from builder.steps.train import TrainStudent
 from builder.student.config import WEIGHTS_FILE
+from builder.student.encoder import pinned_name
 
 if TYPE_CHECKING:
-    from builder.student.training import TrainingSettings
+    from builder.student.settings import TrainingSettings
 
 
-def train(training: TrainingSettings, work: Work, options: ExecutorOptions, progress: Progress) -> StageReport:
-    """Train a student on all annotations; its folder is ``work/student/`` unless moved."""
-    paragraphs = work.paragraphs.records()
+def train(
+    training: TrainingSettings, work: Work, options: ExecutorOptions, progress: Progress, also: Sequence[Path] = ()
+) -> StageReport:
+    """Train a student on all annotations, and on those in the folders ``also``; it is in ``work/student/`` unless moved."""
+    training = replace(training, encoder=pinned_name(training.encoder))
+    annotations = [work.annotations, *(StageFolder(path, rejects=path / "rejections") for path in also)]
+    paragraphs, labels = work.paragraphs.records(), [folder.records() for folder in annotations]
     shard = Shard(
         index=0,
         inputs=tuple(record.file for record in paragraphs),
-        input_digest=digest([record.sha256 for record in (*paragraphs, *work.annotations.records())]),
+        input_digest=digest([record.sha256 for records in (paragraphs, *labels) for record in records]),
         weight=100,
         file=WEIGHTS_FILE,
     )
@@ -35,7 +42,7 @@ def train(training: TrainingSettings, work: Work, options: ExecutorOptions, prog
         shards=[shard],
         steps=lambda pending, settings_digest: [
             ReadShards(work.paragraphs.path, pending, TrainStudent.columns),
-            TrainStudent(work.annotations, work.student, shard, training, settings_digest),
+            TrainStudent(annotations, work.student, shard, training, settings_digest),
         ],
     )
     return run_stage(stage, options, progress)

@@ -127,3 +127,9 @@ def place(ingested: Path, tmp_path: Path) -> Iterator[Place]:
     yield found
     for process in found.processes():
         os.kill(process, signal.SIGKILL)
+
+
+# where the fixtures of real clusters and of what is made on them are
+from tests.executing import made_here, two_hundred  # noqa: E402, F401
+from tests.ray_cluster import ray_address, ray_cluster  # noqa: E402, F401
+from tests.slurm_cluster import munge, slurm_cluster  # noqa: E402, F401

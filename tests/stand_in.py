@@ -6,8 +6,6 @@ import copy
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +13,8 @@ from datatrove.pipeline.base import PipelineStep
 
 from builder.executors import ExecutorOptions, RunOutcome
 from builder.steps.io import Item
-from builder.steps.propagate import PredictLabels, prediction_batch
-
-if TYPE_CHECKING:
-    from builder.student.predictor import Predictions
+from builder.steps.propagate import PredictLabels
+from builder.student.predictions import Predictions, prediction_batch
 
 
 class LabelsByHash(PredictLabels):
@@ -30,8 +26,7 @@ class LabelsByHash(PredictLabels):
             domains = np.array([[h[0], h[1], h[2]] for h in hashes]) / 765
             types = np.array([[h[3], h[4], h[5], h[6]] for h in hashes]) / 1020
             scores = np.array([1 + 4 * h[7] / 255 for h in hashes])
-            predictions = SimpleNamespace(domain_scores=domains, document_type_scores=types, educational_score=scores)
-            yield prediction_batch(batch["id"], cast("Predictions", predictions))
+            yield prediction_batch(batch["id"], Predictions(domains, types, scores))
 
 
 def run_ranks_here(steps: Sequence[PipelineStep], ranks: int, logs: Path, options: ExecutorOptions) -> RunOutcome:

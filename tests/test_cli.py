@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from builder.dataset.recipes import RECIPES
 from builder.schema import DOCUMENT_TYPES, DOMAINS
+from builder.student.inputs import Paragraph
 from pipelines.classify import MAX_LINE, parse_line
 from pipelines.cli import main
 from tests.conftest import ROOT, run_builder
@@ -84,9 +85,9 @@ def test_a_line_of_json_without_text_is_a_sentence() -> None:
 
 
 def test_lines_that_only_look_like_json_are_text() -> None:
-    assert parse_line("{alpha} is a parameter", 1) == ("{alpha} is a parameter", ())
+    assert parse_line("{alpha} is a parameter", 1) == Paragraph("{alpha} is a parameter")
     assert parse_line("   ", 1) is None
-    assert parse_line('{"text": "a", "section_title": null}', 1) == ("a", ())
+    assert parse_line('{"text": "a", "section_title": null}', 1) == Paragraph("a")
 
 
 def test_a_line_without_end_is_refused() -> None:

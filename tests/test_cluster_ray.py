@@ -6,50 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
-from collections.abc import Iterator
 
 import pytest
 
 from tests.clusters import CLUSTERS, MODEL, SAMPLE, Place, wait_for
 from tests.conftest import ROOT
-
-# Ray
-
-_RAY_CLUSTER = """
-    import sys
-    from ray.cluster_utils import Cluster
-
-    node = dict(num_cpus=2, num_gpus=2, memory=2**30, object_store_memory=100 * 2**20)
-    head = dict(include_dashboard=False, node_ip_address="127.0.0.2")
-    cluster = Cluster(initialize_head=True, head_node_args=node | head)
-    cluster.add_node(**node, node_ip_address="127.0.0.3")
-    cluster.wait_for_nodes()
-    print("ready", cluster.address, flush=True)
-    sys.stdin.read()
-    cluster.shutdown()
-"""
-
-
-@pytest.fixture(scope="module")
-def ray_address() -> Iterator[str]:
-    """A Ray of two nodes with two GPUs each, all on this machine."""
-    pytest.importorskip("ray", reason="needs Ray: pip install 'biomed-enriched-builder[ray]'")
-    # in a process of its own: what Ray leaves behind there does not matter to other tests
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(_RAY_CLUSTER)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0"},
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    line = next((line for line in process.stdout if line.startswith("ready ")), "")
-    assert line, "the cluster did not start"
-    yield line.split()[1]
-    process.stdin.close()
-    process.wait(60)
 
 
 def start_on_ray(address: str, place: Place, *options: str, command: str = "", model: str = MODEL) -> subprocess.Popen[str]:

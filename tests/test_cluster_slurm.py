@@ -3,99 +3,22 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.clusters import CLUSTERS, MODEL, SAMPLE, Place, free_port, wait_for
-
-# Slurm
-
-_SLURM_CONF = """
-ClusterName=test
-SlurmctldHost={host}(127.0.0.1)
-SlurmUser=root
-SlurmdUser=root
-AuthType=auth/munge
-SlurmctldPort={ports[0]}
-StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool-%n
-SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd-%n.pid
-SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd-%n.log
-ProctrackType=proctrack/pgid
-TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
-JobCompType=jobcomp/none
-MpiDefault=none
-GresTypes=gpu
-SchedulerType=sched/backfill
-SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
-SelectType=select/cons_tres
-SelectTypeParameters=CR_Core_Memory
-ReturnToService=2
-MailProg=/bin/true
-MinJobAge=600
-KillWait=5
-NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.2 Port={ports[1]} CPUs=1 RealMemory=1000 Gres=gpu:4 State=UNKNOWN
-NodeName=n3 NodeHostname={host} NodeAddr=127.0.0.3 Port={ports[2]} CPUs=1 RealMemory=1000 Gres=gpu:4 State=UNKNOWN
-PartitionName=gpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP
-"""
+from tests.clusters import CLUSTERS, MODEL, SAMPLE, Place, wait_for
+from tests.slurm_cluster import SlurmCluster
 
 
-def answers_with_munge() -> bool:
-    return subprocess.run(["munge", "-n"], capture_output=True, check=False).returncode == 0
-
-
-@pytest.fixture(scope="module")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The environment of a Slurm of two nodes with four GPUs each, all on this machine."""
-    missing = [name for name in ("slurmctld", "slurmd", "sbatch", "munged", "munge") if shutil.which(name) is None]
-    if missing or os.geteuid() != 0:
-        pytest.skip(f"needs root and the Debian packages slurm-wlm and munge ({', '.join(missing) or 'not root'})")
-    folder = tmp_path_factory.mktemp("slurm")
-    for name in ("state", "spool-n2", "spool-n3"):
-        (folder / name).mkdir()
-    for number in range(4):
-        (folder / f"gpu{number}").touch()
-    (folder / "gres.conf").write_text(f"Name=gpu File={folder}/gpu[0-3]\n")
-    host = socket.gethostname().split(".")[0]
-    ports = [free_port() for _ in range(3)]
-    (folder / "slurm.conf").write_text(_SLURM_CONF.format(host=host, folder=folder, ports=ports))
-    environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}
-    munged = None
-    if not answers_with_munge():
-        for name in ("/run/munge", "/var/log/munge", "/var/lib/munge"):
-            Path(name).mkdir(parents=True, exist_ok=True)
-            shutil.chown(name, "munge", "munge")
-        munged = subprocess.Popen(["su", "-s", "/bin/sh", "munge", "-c", "exec munged --foreground"])
-        wait_for(answers_with_munge)
-    daemons = []
-    try:
-        for command in (["slurmctld", "-D", "-c"], ["slurmd", "-D", "-N", "n2"], ["slurmd", "-D", "-N", "n3"]):
-            log = (folder / f"{command[-1]}.out").open("wb")
-            daemons.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
-        idle = ["sinfo", "--noheader", "--format=%T %D"]
-        wait_for(
-            lambda: subprocess.run(idle, env=environment, capture_output=True, text=True).stdout.split() == ["idle", "2"]
-        )
-        yield environment
-    finally:
-        for daemon in reversed(daemons):
-            daemon.terminate()
-            daemon.wait(60)
-        if munged:
-            munged.terminate()
-            munged.wait(60)
+@pytest.fixture
+def slurm(slurm_cluster: SlurmCluster) -> dict[str, str]:
+    """The environment in which Slurm's commands find it."""
+    return slurm_cluster.environment
 
 
 class SlurmJob:

@@ -2,54 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
-import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from datatrove.pipeline.base import PipelineStep
 
-from builder.errors import BuilderError
-from builder.executors import MAX_WORKER_DEATHS, ExecutorOptions, run_ranks
+from builder.errors import BuilderError, IncompleteRun
+from builder.executors import MAX_WORKER_DEATHS, ExecutorOptions, RunOutcome, run_ranks
+from builder.shards import Shard, StageFolder
+from builder.stage import Report, Stage, run_stage
 from tests.conftest import ROOT
+from tests.touching import Odd, Touch, done, never_shared, seen
 
 
-class Touch(PipelineStep):
-    """Leaves a line in a file a rank; misbehaves where told."""
-
-    name = "Touch"
-
-    def __init__(
-        self, folder: Path, kill: dict[int, int] | None = None, fail: tuple[int, ...] = (), nap: float = 0
-    ) -> None:
-        super().__init__()
-        self.folder, self.kill, self.fail, self.nap = folder, kill or {}, fail, nap
-
-    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> None:
-        path = self.folder / f"rank-{rank}"
-        with path.open("a") as stream:
-            stream.write(f"{os.getpid()}\n")
-        if len(path.read_text().splitlines()) <= self.kill.get(rank, 0):
-            os.kill(os.getpid(), signal.SIGKILL)
-        if rank in self.fail:
-            raise ValueError(f"poison in rank {rank}")
-        time.sleep(self.nap)
-        self.stat_update("touched")
-        (self.folder / f"done-{rank}").touch()
-
-
-def run(folder: Path, ranks: int, step: Touch, workers: int = 2) -> Any:
+def run(folder: Path, ranks: int, step: PipelineStep, **options: Any) -> RunOutcome:
     logs = folder / "logs"
-    logs.mkdir()
-    return run_ranks([step], ranks, logs, ExecutorOptions(workers=workers))
-
-
-def done(folder: Path) -> set[int]:
-    return {int(path.name.split("-")[1]) for path in folder.glob("done-*")}
+    logs.mkdir(exist_ok=True)
+    return run_ranks([step], ranks, logs, ExecutorOptions(**{"workers": 2} | options))
 
 
 def test_all_ranks_run_and_statistics_are_merged(tmp_path: Path) -> None:
@@ -116,3 +93,80 @@ def wait_for(condition: Any, seconds: float = 60) -> None:
 def test_a_cluster_that_is_not_there_is_a_sentence(tmp_path: Path, kind: str) -> None:
     with pytest.raises(BuilderError, match="--partition"):
         run_ranks([], 1, tmp_path, ExecutorOptions(kind=kind))  # type: ignore[arg-type]
+
+
+def test_an_error_that_no_other_process_can_load_is_told_as_text(tmp_path: Path) -> None:
+    outcome = run(tmp_path, 2, Touch(tmp_path, fail=(1,), error=Odd))
+    assert {rank: str(error) for rank, error in outcome.errors.items()} == {1: "Odd: poison in rank 1"}
+
+
+def test_workers_here_have_a_gpu_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    outcome = run(tmp_path, 6, Touch(tmp_path, nap=0.5, kill={1: 1}), gpus=2)
+    assert outcome.errors == {}
+    ranks = list(seen(tmp_path).values())
+    assert {rank["devices"] for rank in ranks} == {"0", "1"}
+    assert never_shared(ranks)
+
+
+def test_workers_here_have_the_gpus_that_this_process_may_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-5ab,7")
+    run(tmp_path, 4, Touch(tmp_path, nap=0.5), gpus=2)
+    assert {rank["devices"] for rank in seen(tmp_path).values()} == {"3", "GPU-5ab"}
+    with pytest.raises(BuilderError, match="--gpus 4 is more than the 3 that CUDA_VISIBLE_DEVICES=3,GPU-5ab,7 allows"):
+        run(tmp_path, 1, Touch(tmp_path), gpus=4)
+
+
+def test_without_gpus_the_environment_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    run(tmp_path, 1, Touch(tmp_path))
+    assert seen(tmp_path)[0]["devices"] == "3"
+
+
+class NoProgress:
+    @contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Report]:
+        yield lambda done, note="", before=0: None
+
+
+def stage_of(count: int, folder: Path, step: PipelineStep, **more: Any) -> Stage:
+    shards = [Shard(index, (), f"input {index}") for index in range(count)]
+    return Stage("touch", StageFolder(folder / "stage"), {}, shards, lambda pending, digest: [step], **more)
+
+
+@pytest.mark.parametrize("uses_gpu", [True, False])
+def test_gpus_are_for_the_stages_that_use_them(uses_gpu: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    stage = stage_of(1, tmp_path, Touch(tmp_path), uses_gpu=uses_gpu)
+    with pytest.raises(IncompleteRun):
+        run_stage(stage, ExecutorOptions(workers=1, gpus=1), NoProgress())
+    assert {rank["devices"] for rank in seen(tmp_path).values()} == ({"0"} if uses_gpu else {None})
+
+
+def test_what_is_missing_is_named_with_its_reason(tmp_path: Path) -> None:
+    stage = stage_of(4, tmp_path, Touch(tmp_path, fail=(0, 2)))
+    with pytest.raises(IncompleteRun) as caught:
+        run_stage(stage, ExecutorOptions(workers=2), NoProgress())
+    said = str(caught.value)
+    assert "touch: 4 of 4 shards are missing (00000.parquet, 00001.parquet, 00002.parquet and 1 more)" in said
+    assert "00000.parquet: ValueError: poison in rank 0" in said
+    written = json.loads(stage.missing_path.read_text())
+    assert str(stage.missing_path) in said
+    assert written == {
+        "00000.parquet": "ValueError: poison in rank 0",
+        "00001.parquet": "it ended without an error and without its file",
+        "00002.parquet": "ValueError: poison in rank 2",
+        "00003.parquet": "it ended without an error and without its file",
+    }
+
+
+def test_shards_that_all_lost_their_workers_are_named_too(tmp_path: Path) -> None:
+    stage = stage_of(1, tmp_path, Touch(tmp_path, kill={0: 99}))
+    with pytest.raises(IncompleteRun, match=r"1 of 1 shards are missing \(00000.parquet.*the worker was killed 3 times"):
+        run_stage(stage, ExecutorOptions(workers=1), NoProgress())
+
+
+def test_a_ray_that_does_not_answer_is_a_sentence(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="needs Ray: pip install 'biomed-enriched-builder[ray]'")
+    with pytest.raises(BuilderError, match=r"no Ray cluster answers at 127\.0\.0\.1:1: "):
+        run_ranks([], 1, tmp_path, ExecutorOptions(kind="ray", ray_address="127.0.0.1:1"))

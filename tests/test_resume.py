@@ -157,7 +157,7 @@ def annotate_command(work: Path, labels: Path) -> list[str]:
 
 
 def train_command(work: Path) -> list[str]:
-    return builder_command("train", "--work", work, "--epochs", 2, "--rank", 1)
+    return builder_command("train", "--work", work, "--epochs", 2, "--rank", 1, "--folds", 2)
 
 
 @pytest.mark.parametrize("victim", VICTIMS)

@@ -87,7 +87,7 @@ def test_a_file_whose_number_another_file_takes_is_removed_too(folder: StageFold
 
 
 def test_leftovers_of_killed_runs_are_cleared(folder: StageFolder) -> None:
-    leftover = folder.path / f"00000.parquet{PART_MARK}abc"
+    leftover = folder.path / f"00000.parquet{PART_MARK}0123456789ab"
     leftover.write_bytes(b"half")
     folder.prepare({"a": 1})
     assert not leftover.exists()

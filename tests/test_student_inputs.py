@@ -10,16 +10,17 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import RobertaProcessing
 
 from builder.errors import LabelError, SourceError, StudentError
 from builder.student.encoder import encoder_folder
-from builder.student.examples import Example, epoch_batches, in_order, split_by_article
-from builder.student.inputs import InputEncoder, budget_batches, count_tokens, load_tokenizer
+from builder.student.examples import Example, epoch_batches, first_by_article, in_order, split_by_article
+from builder.student.inputs import InputEncoder, Paragraph, budget_batches, count_tokens, load_tokenizer
 
 
 def test_the_pair_is_that_of_the_encoders_own_tokenizer() -> None:
     folder = encoder_folder()
-    found = InputEncoder(folder, 256, 48).encode(["Fever rose to 39.5 °C."], [["Case", "Day 2"]])[0]
+    found = InputEncoder(folder, 256, 48).encode([Paragraph("Fever rose to 39.5 °C.", ("Case", "Day 2"), "A title")])[0]
     expected = load_tokenizer(folder).encode("Case > Day 2", "Fever rose to 39.5 °C.")
     assert found.ids == expected.ids
     assert [int(i >= found.first) for i in range(len(found.ids))] == expected.type_ids
@@ -27,9 +28,36 @@ def test_the_pair_is_that_of_the_encoders_own_tokenizer() -> None:
 
 def test_long_sections_and_paragraphs_are_cut_apart_from_each_other() -> None:
     encoder = InputEncoder(encoder_folder(), 64, 10)
-    both = encoder.encode(["cell " * 500, "cell " * 500, ""], [["title " * 100], [], []])
+    cells = "cell " * 500
+    both = encoder.encode([Paragraph(cells, ("title " * 100,)), Paragraph(cells), Paragraph("")])
     assert [(len(item.ids), item.first) for item in both] == [(64, 12), (64, 2), (3, 2)]
     assert both[0].ids[-1] == both[0].ids[11] == both[1].ids[1]  # [SEP] after each part
+
+
+def test_journal_and_title_stand_before_the_sections_and_are_cut_apart_from_them() -> None:
+    folder = encoder_folder()
+    paragraph = Paragraph("Mean age was 54.", ("Results", "Patients"), "A trial of rest", "J Sleep")
+    found = InputEncoder(folder, 256, 48, title_tokens=40).encode([paragraph, Paragraph("x", journal="J Sleep")])
+    plain = load_tokenizer(folder)
+    expected = plain.encode("J Sleep: A trial of rest > Results > Patients", paragraph.text)
+    assert (found[0].ids, found[0].first) == (expected.ids, expected.type_ids.index(1))
+    assert found[1].ids == plain.encode("J Sleep", "x").ids
+    long = Paragraph("x", ("part " * 99,), "title " * 99)
+    assert InputEncoder(folder, 256, 10, title_tokens=20).encode([long])[0].first == 20 + 1 + 10 + 2
+    with pytest.raises(StudentError, match="leave no room"):
+        InputEncoder(folder, 64, 31, title_tokens=30)
+
+
+def test_special_tokens_are_those_of_other_tokenizers_too(tmp_path: Path) -> None:
+    words = Tokenizer(WordLevel({"<s>": 0, "</s>": 1, "?": 2, "fever": 3, "case": 4}, unk_token="?"))
+    words.pre_tokenizer = Whitespace()
+    words.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(StudentError, match="puts no special tokens around"):
+        InputEncoder(tmp_path, 32, 8)
+    words.post_processor = RobertaProcessing(("</s>", 1), ("<s>", 0))
+    words.save(str(tmp_path / "tokenizer.json"))
+    found = InputEncoder(tmp_path, 32, 8).encode([Paragraph("fever fever", ("case",))])[0]
+    assert (found.ids, found.first) == ([0, 4, 1, 1, 3, 3, 1], 4)
 
 
 def test_tokens_are_counted_without_special_ones() -> None:
@@ -67,11 +95,22 @@ def _example(number: int, group: str) -> Example:
 
 def test_no_article_is_on_both_sides_of_the_split_and_more_articles_move_none() -> None:
     examples = [_example(i, f"PMC{i // 3}") for i in range(900)]
-    train, heldout = split_by_article(examples, 0.1, seed=1)
+    train, heldout = split_by_article(examples, 0, 0.1, seed=1)
     assert not {e.group for e in train} & {e.group for e in heldout}
     assert 0.06 < len(heldout) / 900 < 0.14
-    again, _ = split_by_article(examples[:450], 0.1, seed=1)
+    again, _ = split_by_article(examples[:450], 0, 0.1, seed=1)
     assert again == train[: len(again)]
+    folds = [split_by_article(examples, k / 5, (k + 1) / 5, seed=1)[1] for k in range(5)]
+    assert sorted(e.text for fold in folds for e in fold) == sorted(e.text for e in examples)
+    assert {e.text for e in heldout} <= {e.text for e in folds[0]}
+
+
+def test_smaller_sets_of_whole_articles_lie_in_larger_ones() -> None:
+    examples = [_example(i, f"PMC{i // 3}") for i in range(90)]
+    few, more = first_by_article(examples, 20, seed=1), first_by_article(examples, 50, seed=1)
+    assert (len(few), len(more)) == (21, 51)
+    assert {e.text for e in few} < {e.text for e in more}
+    assert first_by_article(examples, 0, seed=1) == first_by_article(examples, 90, seed=1) == examples
 
 
 def test_the_order_of_examples_does_not_matter() -> None:

@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from builder import schema
 from builder.errors import StudentError
+from builder.student.building import build_network, student_tensors
 from builder.student.config import CONFIG_FILE, HEADS, SHIPPED_STUDENT, WEIGHTS_FILE, load_config, student_digest
 from builder.student.encoder import encoder_folder
-from builder.student.finishing import student_tensors
-from builder.student.network import StudentNetwork, collate, load_encoder, merge_adapters
+from builder.student.inputs import Encoded, InputEncoder, Paragraph
+from builder.student.network import StudentNetwork, collate, load_encoder, load_student, merge_adapters
 from builder.student.predictor import Predictor
-from builder.student.training import TrainingSettings, build_network
+from builder.student.settings import TrainingSettings
 
 TEXTS = (
     "A 54-year-old man presented with fever and a productive cough that had lasted for three days.",
@@ -31,7 +32,8 @@ TEXTS = (
     "Insulin lowers blood glucose by moving transporters to the membrane of muscle and fat cells. " * 12,
     "",
 )
-SECTIONS = (["Case presentation"], ["Materials and methods", "RNA"], ["Competing interests"], ["1. Introduction"], [])
+SECTIONS = (("Case presentation",), ("Materials and methods", "RNA"), ("Competing interests",), ("1. Introduction",), ())
+PARAGRAPHS = [Paragraph(text, section) for text, section in zip(TEXTS, SECTIONS, strict=True)]
 
 
 @pytest.fixture(scope="module")
@@ -50,29 +52,29 @@ def _edit(folder: Path, **changes: Any) -> None:
 
 
 def test_plain_paragraphs_get_the_obvious_labels(student: Predictor) -> None:
-    found = student.predict(TEXTS[:4], SECTIONS[:4])
+    found = student.predict(PARAGRAPHS[:4])
     assert found.document_types == ["Clinical case", "Study", "Other", "Review"]
     assert found.domains[:3] == ["clinical", "biomedical", "other"]
     assert found.educational_score[2] < found.educational_score[3]
 
 
 def test_predictions_have_the_schemas_shapes_and_ranges(student: Predictor) -> None:
-    found = student.predict(TEXTS, SECTIONS)
+    found = student.predict(PARAGRAPHS)
     assert found.domain_scores.shape == (5, len(schema.DOMAINS))
     assert found.document_type_scores.shape == (5, len(schema.DOCUMENT_TYPES))
     assert np.allclose(found.domain_scores.sum(1), 1, atol=1e-4)
     assert np.allclose(found.document_type_scores.sum(1), 1, atol=1e-4)
     assert ((found.educational_score >= 1) & (found.educational_score <= 5)).all()
     assert (found.educational_score == found.educational_score.round(5)).all()
-    empty = student.predict([], [])
+    empty = student.predict([])
     assert empty.domain_scores.shape == (0, 3)
     assert empty.domains == []
 
 
 def test_what_a_text_is_batched_with_does_not_change_its_labels(student: Predictor) -> None:
-    together = student.predict(TEXTS * 10, SECTIONS * 10)
-    for i, (text, section) in enumerate(zip(TEXTS, SECTIONS, strict=True)):
-        alone = student.predict([text], [section])
+    together = student.predict(PARAGRAPHS * 10)
+    for i, paragraph in enumerate(PARAGRAPHS):
+        alone = student.predict([paragraph])
         assert np.abs(alone.domain_scores[0] - together.domain_scores[i]).max() < 1e-4
         assert np.abs(alone.document_type_scores[0] - together.document_type_scores[i]).max() < 1e-4
         assert abs(alone.educational_score[0] - together.educational_score[i]) < 1e-4
@@ -102,20 +104,38 @@ def test_adding_adapters_into_the_weights_equals_pefts_own_forward() -> None:
         assert not torch.allclose(ours[head], unadapted[head], atol=2e-2)
 
 
-def _encoded() -> list[Any]:
-    from builder.student.inputs import InputEncoder
-
-    return InputEncoder(encoder_folder(), 64, 16).encode(TEXTS, SECTIONS)
+def _encoded() -> list[Encoded]:
+    return InputEncoder(encoder_folder(), 64, 16).encode(PARAGRAPHS)
 
 
-def test_loading_needs_no_training_library() -> None:
+def test_pools_that_stream_are_labelled_as_they_are_alone(student: Predictor) -> None:
+    pools = [PARAGRAPHS, PARAGRAPHS[3:], [], PARAGRAPHS[:1]]
+    found = list(student.stream(iter(pools)))
+    assert [len(one.educational_score) for one in found] == [5, 2, 0, 1]
+    for pool, one in zip(pools, found, strict=True):
+        assert np.abs(one.document_type_scores - student.predict(pool).document_type_scores).max(initial=0) < 1e-4
+
+
+def test_embeddings_are_what_the_heads_read(student: Predictor) -> None:
+    vectors = student.embed(PARAGRAPHS)
+    assert vectors.shape == (5, 384)
+    assert vectors.dtype == np.float32
+    heads = load_student(SHIPPED_STUDENT).heads
+    with torch.inference_mode():
+        again = {head: layer(torch.from_numpy(vectors)).numpy() for head, layer in heads.items()}
+    for head, logits in student.logits(PARAGRAPHS).items():
+        assert np.allclose(again[head], logits, atol=1e-4)
+
+
+def test_labelling_on_a_cpu_needs_no_torch_once_the_student_is_exported(student: Predictor) -> None:
     code = (
         "import sys; from builder.student.config import SHIPPED_STUDENT; from builder.student.predictor import Predictor;"
-        "Predictor.load(SHIPPED_STUDENT);"
-        "print([m for m in ('peft', 'sklearn') if m in sys.modules])"
+        "from builder.student.inputs import Paragraph;"
+        "Predictor.load(SHIPPED_STUDENT, 'cpu').predict([Paragraph('fever')]);"
+        "print([m for m in ('torch', 'transformers', 'peft', 'sklearn', 'datatrove') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "[]"
+    assert run.stdout.strip() == ("[]" if student.facts.name == "native" else "['torch', 'transformers']")
 
 
 def test_the_shipped_student_is_small_and_says_what_it_is() -> None:
@@ -153,7 +173,6 @@ def test_a_folder_that_is_no_student_is_refused(tmp_path: Path) -> None:
         ({"pooling": "max"}, "max pooling"),
         ({"encoder_sha256": "0" * 64}, "trained on an encoder with sha256 0000"),
         ({"surprise": 1}, "malformed"),
-        ({"lora_targets": None}, "malformed"),
     ],
 )
 def test_a_student_that_does_not_fit_is_refused(copy: Path, changes: dict[str, Any], complaint: str) -> None:
@@ -167,7 +186,8 @@ def test_damaged_weights_are_refused(copy: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(StudentError, match="cannot read the student's weights"):
         Predictor.load(copy)
-    save_file({"encoder.nowhere.lora_A.weight": torch.zeros(2, 2)}, path)
+    heads = {name: tensor for name, tensor in load_file(SHIPPED_STUDENT / WEIGHTS_FILE).items() if "heads." in name}
+    save_file(heads | {"encoder.nowhere.lora_A.weight": torch.zeros(2, 2)}, path)
     with pytest.raises(StudentError, match="adapter of nowhere does not fit"):
         Predictor.load(copy)
     save_file({"heads.domain.weight": torch.zeros(3, 384)}, path)

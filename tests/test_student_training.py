@@ -10,20 +10,27 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from builder.errors import EmptyResult, SettingsMismatch
-from builder.student.config import CARD_FILE, CONFIG_FILE, METRICS_FILE, WEIGHTS_FILE
+from builder.errors import EmptyResult, LabelError, SettingsMismatch
+from builder.student.building import ByteDropout
+from builder.student.config import CARD_FILE, CONFIG_FILE, HEADS, METRICS_FILE, PLOT_FILE, WEIGHTS_FILE, load_config
 from builder.student.examples import Example
-from builder.student.network import ByteDropout
-from builder.student.predictor import Predictor
-from builder.student.training import TrainingSettings, loss_of, train
+from builder.student.feeding import targets_of
+from builder.student.launching import run_job
+from builder.student.loss import class_weights_of, loss_of
+from builder.student.network import load_student
+from builder.student.settings import TrainingSettings
+from builder.student.trainer import logits_of, train
+from builder.student.training import Job
 
-FILES = (WEIGHTS_FILE, CONFIG_FILE, METRICS_FILE, CARD_FILE)
-TINY = dataclasses.replace(
-    TrainingSettings(), epochs=2, rank=1, alpha=1.0, batch_size=8, holdout=0.25, max_length=24, threads=1,
-    checkpoint_steps=2, bootstrap=5,
+FILES = (WEIGHTS_FILE, CONFIG_FILE, METRICS_FILE, PLOT_FILE, CARD_FILE)
+TINY = TrainingSettings(
+    folds=2, epochs=2, rank=1, alpha=1.0, batch_size=8, holdout=0.25, max_length=32, section_tokens=8, title_tokens=8,
+    threads=1, checkpoint_steps=2, bootstrap=5, device="cpu", processes=1,
 )  # fmt: skip
 KINDS = (
     ("The patient presented with fever and cough.", "Clinical case", "clinical", 2),
@@ -31,14 +38,14 @@ KINDS = (
     ("Diabetes is a disease in which glucose is high.", "Review", "clinical", 4),
     ("The authors declare no competing interests.", "Other", "other", 1),
 )
-#: Trains, and kills itself without warning at step 5 of 8, after the checkpoint of step 4.
+#: Trains, and kills itself without warning at a given step: in the first fold, the second, or the last student.
 CHILD = """
 import os, pickle, signal, sys
 from pathlib import Path
-from builder.student.training import train
-examples, settings, output = pickle.loads(Path(sys.argv[1]).read_bytes())
+from builder.student.trainer import train
+examples, settings, output, last = pickle.loads(Path(sys.argv[1]).read_bytes())
 def progress(message, done, total):
-    if done == 5:
+    if done == last:
         os.kill(os.getpid(), signal.SIGKILL)
 train(examples, settings, output, progress)
 """
@@ -46,7 +53,7 @@ train(examples, settings, output, progress)
 
 def _examples() -> list[Example]:
     return [
-        Example(f"{text} Number {i}.", ("Part",), kind, domain, score, f"PMC{i}")
+        Example(f"{text} Number {i}.", ("Part",), kind, domain, score, f"PMC{i}", f"Title {i}", "Journal")
         for i in range(10)
         for text, kind, domain, score in KINDS
     ]
@@ -69,14 +76,36 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_leaves_a_student_and_nothing_else(undisturbed: Path) -> None:
     assert sorted(path.name for path in undisturbed.iterdir()) == sorted(FILES)
-    student = Predictor.load(undisturbed)
-    assert student.predict(["Fever."], [[]]).domain_scores.shape == (1, 3)
-    assert student.config.training["epochs"] == 2
+    student = load_student(undisturbed)
+    found = logits_of(student, [_examples()[0].paragraph], TINY)
+    assert found["domain"].shape == (1, 3)
+    config = load_config(undisturbed)
+    assert (config.training["epochs"], config.title_tokens, config.tuning) == (2, 8, "lora")
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(undisturbed: Path, tmp_path: Path) -> None:
+def test_every_article_is_measured_once_by_a_student_that_has_not_seen_it(undisturbed: Path) -> None:
+    import json
+
+    metrics = json.loads((undisturbed / METRICS_FILE).read_text())
+    assert (metrics["paragraphs"], metrics["articles"]) == (40, 10)
+    assert sum(fold["paragraphs"] for fold in metrics["folds"]) == 40
+    assert len(metrics["folds"]) == 2
+
+
+def test_progress_counts_the_steps_of_all_parts(tmp_path: Path) -> None:
+    said: list[tuple[str, int, int]] = []
+    train(_examples(), TINY, tmp_path, lambda *words: said.append(words))
+    steps = [done for _, done, _ in said]
+    assert steps == list(range(1, len(said) + 1))
+    assert {total for *_, total in said} == {len(said)}
+    assert [message.split(":")[0] for message, *_ in said if ": " in message][:1] == ["fold 1 of 2"]
+    assert said[-1][0].startswith("the student: epoch 2 of 2")
+
+
+@pytest.mark.parametrize("last", [5, 12, 18])
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(undisturbed: Path, tmp_path: Path, last: int) -> None:
     output, inputs = tmp_path / "student", tmp_path / "inputs.pkl"
-    inputs.write_bytes(pickle.dumps((_examples(), TINY, output)))
+    inputs.write_bytes(pickle.dumps((_examples(), TINY, output, last)))
     child = subprocess.run([sys.executable, "-c", CHILD, str(inputs)], check=False, env={**os.environ})
     assert child.returncode == -signal.SIGKILL
     assert [path.name for path in output.iterdir()] == ["checkpoint"]
@@ -86,7 +115,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(undisturbed: Path, tm
         steps.append(done)
 
     train(list(reversed(_examples())), TINY, output, note)
-    assert steps[0] == 5
+    assert last <= steps[0] <= last + 1, "what was saved is not done again"
     assert _bytes(output) == _bytes(undisturbed)
 
 
@@ -107,26 +136,94 @@ def test_a_checkpoint_of_another_run_is_refused_by_the_setting_that_differs(tmp_
 
 
 def test_too_few_articles_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(EmptyResult, match="0 examples to train on and 0 held out"):
+    with pytest.raises(EmptyResult, match="0 examples to train on and 0 to measure on"):
         train([], TINY, tmp_path, _quiet)
+    with pytest.raises(EmptyResult, match="give labels of more articles"):
+        train(_examples()[:4], dataclasses.replace(TINY, folds=0), tmp_path, _quiet)
+
+
+@pytest.mark.parametrize("tuning", ["frozen", "full"])
+def test_the_encoder_can_be_left_as_it_is_or_trained_whole(tuning: str, tmp_path: Path) -> None:
+    settings = dataclasses.replace(TINY, tuning=tuning, folds=0, epochs=1, pooling="cls")  # type: ignore[arg-type]
+    metrics = train(_examples(), settings, tmp_path, _quiet)
+    assert 0 < metrics["paragraphs"] < 40
+    names = set(load_file(tmp_path / WEIGHTS_FILE))
+    assert any(name.startswith("encoder.") for name in names) == (tuning == "full")
+    student = load_student(tmp_path)
+    kept = load_file(tmp_path / WEIGHTS_FILE)
+    for name, parameter in student.named_parameters():
+        if name in kept:
+            assert torch.equal(parameter, kept[name].float())
+
+
+def test_training_ends_when_the_validation_loss_no_longer_falls(tmp_path: Path) -> None:
+    steps: list[int] = []
+    settings = dataclasses.replace(TINY, tuning="frozen", folds=0, epochs=12, patience=2, validation=0.4, head_rate=5.0)
+    train(_examples(), settings, tmp_path, lambda message, done, total: steps.append(done))
+    assert len(steps) < 12 * 3
+
+
+def test_several_processes_train_the_same_student_as_one(tmp_path: Path) -> None:
+    settings = dataclasses.replace(TINY, dropout=0.0, epochs=1)
+    jobs = [
+        Job(tuple(_examples()), dataclasses.replace(settings, processes=count), tmp_path / str(count), {})
+        for count in (1, 2)
+    ]
+    said: list[int] = []
+    one, two = (run_job(job, lambda message, done, total: said.append(done)) for job in jobs)
+    texts = [example.paragraph for example in _examples()]
+    for head, values in logits_of(one, texts, settings).items():
+        np.testing.assert_allclose(logits_of(two, texts, settings)[head], values, atol=2e-3)
+    assert said
 
 
 def test_threads_and_generator_are_as_before(undisturbed: Path) -> None:
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_the_loss_falls_with_the_right_answer_and_the_right_score() -> None:
-    def loss(score_logits: list[float]) -> float:
-        logits = {
-            "domain": torch.tensor([[4.0, 0.0, 0.0]]),
-            "document_type": torch.tensor([[4.0, 0.0, 0.0, 0.0]]),
-            "educational_score": torch.tensor([score_logits]),
-        }
-        zero = torch.tensor([0])
-        return loss_of(logits, {"domain": zero, "document_type": zero, "educational_score": zero}, TINY).item()
+def _logits(score: list[float]) -> dict[str, torch.Tensor]:
+    return {
+        "domain": torch.tensor([[4.0, 0.0, 0.0]]),
+        "document_type": torch.tensor([[4.0, 0.0, 0.0, 0.0]]),
+        "educational_score": torch.tensor([score]),
+    }
 
-    right, near, far = loss([4.0, 0, 0, 0, 0]), loss([0, 4.0, 0, 0, 0]), loss([0, 0, 0, 0, 4.0])
+
+def test_the_loss_falls_with_the_right_answer_and_the_right_score() -> None:
+    targets = targets_of([Example("x", (), "Study", "biomedical", 1, "PMC1")])
+    scores = ([4.0, 0, 0, 0, 0], [0, 4.0, 0, 0, 0], [0, 0, 0, 0, 4.0])
+    right, near, far = (loss_of(_logits(score), targets, TINY).item() for score in scores)
     assert right < near < far
+
+
+def test_probabilities_of_annotators_are_what_is_learned() -> None:
+    soft = ((0.5, 0.5, 0.0), (0.7, 0.1, 0.1, 0.1), (0.0, 0.5, 0.5, 0.0, 0.0))
+    example = Example("x", (), "Study", "biomedical", 2, "PMC1", soft=soft)
+    logits = {head: torch.tensor([values]).clamp_min(1e-6).log() for head, values in zip(HEADS, soft, strict=True)}
+    sharp = {head: values * 4 for head, values in logits.items()}
+    settings = dataclasses.replace(TINY, label_smoothing=0.0)
+    assert loss_of(logits, targets_of([example]), settings) < loss_of(sharp, targets_of([example]), settings)
+    with pytest.raises(LabelError, match="which are none"):
+        dataclasses.replace(example, soft=(soft[0], soft[1], (0.5, 0.4))).distributions()
+
+
+def test_a_paragraph_may_count_more_and_rare_classes_may() -> None:
+    two = [Example("x", (), "Study", "biomedical", 1, "PMC1"), Example("y", (), "Other", "other", 5, "PMC2")]
+    logits = {head: values.repeat(2, 1) for head, values in _logits([4.0, 0, 0, 0, 0]).items()}
+    targets = targets_of(two)
+    first = loss_of(logits, targets, TINY, torch.tensor([1.0, 0.0]))
+    second = loss_of(logits, targets, TINY, torch.tensor([0.0, 1.0]))
+    both = loss_of(logits, targets, TINY, torch.tensor([3.0, 1.0]))
+    assert both.item() == pytest.approx((3 * first.item() + second.item()) / 4, rel=1e-6)
+    settings = dataclasses.replace(TINY, class_weights="balanced")
+    examples = targets_of(_examples() + _examples()[:1] * 20)
+    weights = class_weights_of(examples, settings)
+    assert weights is not None
+    for head, values in weights.items():
+        shares = examples[head].mean(0)
+        assert (values * shares).sum().item() == pytest.approx(1)
+        assert values[shares.argmax()] == values[shares > 0].min()
+    assert class_weights_of(examples, TINY) is None
 
 
 def test_dropout_keeps_the_mean_and_is_off_in_evaluation() -> None:

@@ -22,6 +22,7 @@ from builder.annotation.servers import Server, ServerFacts
 from builder.annotation.tasks import AskSettings, Desk, Queue
 from builder.errors import LabelError
 from builder.schema import DOCUMENT_TYPES, DOMAINS, EDUCATIONAL_SCORES
+from builder.student.inputs import Paragraph
 
 if TYPE_CHECKING:
     from builder.student.predictor import Predictor
@@ -144,7 +145,7 @@ def _reply(outcome: Outcome) -> Reply:
 
 def ask_student(canaries: Sequence[Canary], student: Predictor) -> list[Reply]:
     """What a student says of each."""
-    found = student.predict([canary.text for canary in canaries], [canary.section_path for canary in canaries])
+    found = student.predict([Paragraph(canary.text, tuple(canary.section_path)) for canary in canaries])
     columns = (found.document_types, found.domains, found.educational_score.tolist())
     return [Reply(dict(zip(_CLASSES, labels, strict=True))) for labels in zip(*columns, strict=True)]
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from builder.annotation.origin import label_origin
+from builder.annotation.origin import label_origin, learned_from
 from builder.atomic import write_json
 from builder.dataset.buckets import UNKNOWN_LICENSE
 from builder.dataset.card import missing_splits, write_card
@@ -50,7 +50,7 @@ def agreement(work: Work) -> dict[str, Any] | None:
     groups = [identifier.rsplit("_p", 1)[0] for identifier in joined["id"].to_pylist()]
     labels = label_origin(work.annotations)["labels_sha256"]
     of_student = work.predictions.manifest()["settings"]["student_labels_sha256"]
-    return {**evaluate(reference, student, groups), "learned": of_student and of_student == labels}
+    return {**evaluate(reference, student, groups), "learned": learned_from(of_student, labels)}
 
 
 def config_row(config: ConfigCounts) -> dict[str, Any]:

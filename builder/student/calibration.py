@@ -26,7 +26,8 @@ _BINS = 10
 def calibrate(
     logits: Mapping[str, NDArray[Any]], targets: Mapping[str, NDArray[Any]], groups: Sequence[str]
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    """Temperatures for all heads; a report: head -> temperature and expected calibration error before and after.
+    """Temperatures for all heads; a report: head -> temperature, expected calibration error before and after, and
+    the bins of :func:`reliability` after.
 
     ``logits``: head -> [paragraphs, classes]; ``targets``: head -> class indices; ``groups``: each paragraph's article.
     """
@@ -39,7 +40,8 @@ def calibrate(
         report[head] = {
             "temperature": temperatures[head],
             "error_before": calibration_error(softmax(values, axis=1), truth),
-            "error_after": calibration_error(_cross_fitted(values, truth, fold), truth),
+            "error_after": calibration_error(crossed := _cross_fitted(values, truth, fold), truth),
+            "bins": reliability(crossed, truth),
         }
     return temperatures, report
 
@@ -63,6 +65,18 @@ def calibration_error(probabilities: NDArray[Any], targets: NDArray[Any]) -> flo
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
     gaps = [abs((confidence[bins == b] - right[bins == b]).sum()) for b in range(_BINS)]
     return round(float(sum(gaps) / len(targets)), 6)
+
+
+def reliability(probabilities: NDArray[Any], targets: NDArray[Any]) -> list[dict[str, float]]:
+    """For each of ten equal bins of the likeliest class's probability, unless empty: paragraphs, its mean, accuracy."""
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == targets
+    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+    found = []
+    for number in np.unique(bins):
+        inside = bins == number
+        means = round(float(confidence[inside].mean()), 4), round(float(right[inside].mean()), 4)
+        found.append({"paragraphs": int(inside.sum()), "confidence": means[0], "accuracy": means[1]})
+    return found
 
 
 def _cross_fitted(logits: NDArray[Any], targets: NDArray[Any], fold: NDArray[Any]) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from builder.student.config import HEADS, StudentConfig
 from builder.student.encoder import DEFAULT_ENCODER
 
 _TEMPLATE = Path(__file__).parent / "card.md.jinja"
+_PLOT = Path(__file__).parent / "calibration.svg.jinja"
 
 
 def render_card(config: StudentConfig, metrics: dict[str, Any], weight_bytes: int) -> str:
@@ -26,6 +27,12 @@ def render_card(config: StudentConfig, metrics: dict[str, Any], weight_bytes: in
         megabytes=f"{weight_bytes / 1e6:.1f}",
         base_model=f"sentence-transformers/{DEFAULT_ENCODER}" if config.encoder == DEFAULT_ENCODER else None,
     )
+
+
+def render_plot(calibration: dict[str, Any]) -> str:
+    """A reliability diagram as SVG, of the report of :func:`builder.student.calibration.calibrate`."""
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    return environment.from_string(_PLOT.read_text(encoding="utf-8")).render(calibration=calibration)
 
 
 def _number(value: float | None) -> str:

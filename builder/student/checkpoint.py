@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,26 @@ _FILE = "state.pt"
 
 @dataclass(slots=True)
 class TrainingState:
-    """What changes while training. ``step`` counts finished optimizer steps over all epochs."""
+    """What changes while training. ``step`` counts finished optimizer steps over all epochs.
+
+    ``best`` are the parameters after the epoch with the least loss on the validation part, None where there is no such
+    part; ``losses`` those of all epochs.
+    """
 
     parameters: dict[str, torch.nn.Parameter]
-    optimizer: torch.optim.Optimizer
+    optimizer: Any
     scheduler: torch.optim.lr_scheduler.LRScheduler
     step: int = 0
+    losses: list[float] = field(default_factory=list)
+    best: dict[str, torch.Tensor] | None = None
+    is_over: bool = False
+
+    def note(self, loss: float, patience: int) -> None:
+        """Take in the validation loss of an epoch; ``is_over`` when it has not fallen for ``patience`` epochs."""
+        if not self.losses or loss < min(self.losses):
+            self.best = {name: parameter.detach().cpu().clone() for name, parameter in self.parameters.items()}
+        self.losses.append(loss)
+        self.is_over = len(self.losses) - 1 - self.losses.index(min(self.losses)) >= patience
 
 
 def save(folder: Path, state: TrainingState, fingerprint: dict[str, Any]) -> None:
@@ -35,6 +49,9 @@ def save(folder: Path, state: TrainingState, fingerprint: dict[str, Any]) -> Non
         "scheduler": state.scheduler.state_dict(),
         "generator": torch.get_rng_state(),
         "step": state.step,
+        "losses": state.losses,
+        "best": state.best,
+        "is_over": state.is_over,
     }
     with atomic_path(folder / _FILE) as temporary:
         torch.save(content, temporary)
@@ -51,21 +68,30 @@ def restore(folder: Path, state: TrainingState, fingerprint: dict[str, Any]) -> 
     if not path.is_file():
         return False
     try:
-        content = torch.load(path, weights_only=True)
+        content = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # torch raises many kinds for a damaged file
         raise StudentError(
             f"cannot read the checkpoint {path}: {error}. Delete {folder} to train from the start."
         ) from error
-    kept = content["fingerprint"]
-    differing = sorted(key for key in kept.keys() | fingerprint.keys() if kept.get(key) != fingerprint.get(key))
-    if differing:
-        changes = ", ".join(f"{key} (was {kept.get(key)!r}, now {fingerprint.get(key)!r})" for key in differing)
-        raise SettingsMismatch(f"{folder} is of a run that differs in {changes}. Delete it to train from the start.")
+    check_fingerprint(folder, content["fingerprint"], fingerprint)
     with torch.no_grad():
         for name, parameter in state.parameters.items():
             parameter.copy_(content["parameters"][name])
     state.optimizer.load_state_dict(content["optimizer"])
     state.scheduler.load_state_dict(content["scheduler"])
     torch.set_rng_state(content["generator"])
-    state.step = content["step"]
+    state.step, state.losses = content["step"], content["losses"]
+    state.best, state.is_over = content["best"], content["is_over"]
     return True
+
+
+def check_fingerprint(folder: Path, kept: dict[str, Any], fingerprint: dict[str, Any]) -> None:
+    """Refuse what a run with other settings or other examples left in ``folder``.
+
+    Raises:
+        SettingsMismatch: what differs.
+    """
+    differing = sorted(key for key in kept.keys() | fingerprint.keys() if kept.get(key) != fingerprint.get(key))
+    if differing:
+        changes = ", ".join(f"{key} (was {kept.get(key)!r}, now {fingerprint.get(key)!r})" for key in differing)
+        raise SettingsMismatch(f"{folder} is of a run that differs in {changes}. Delete it to train from the start.")

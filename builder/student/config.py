@@ -4,8 +4,9 @@
 
     student/
       student.json         this configuration
-      model.safetensors    LoRA factors and heads, float16
-      metrics.json         scores on held-out articles
+      model.safetensors    what was trained: LoRA factors or encoder weights, and heads; float16
+      metrics.json         scores on articles that were not trained on
+      calibration.svg      how far its probabilities can be believed
       README.md            model card, generated from the two JSON files
 """
 
@@ -15,7 +16,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from builder import schema
 from builder.errors import StudentError
@@ -26,9 +27,17 @@ CONFIG_FILE = "student.json"
 WEIGHTS_FILE = "model.safetensors"
 METRICS_FILE = "metrics.json"
 CARD_FILE = "README.md"
-FORMAT_VERSION = 1
+PLOT_FILE = "calibration.svg"
+FORMAT_VERSION = 2
+#: Older formats that are read: 1 had no title, no other pooling than the mean, and named the layers with adapters.
+_READ_VERSIONS = (1, FORMAT_VERSION)
 #: The student that comes with the project.
 SHIPPED_STUDENT = Path(__file__).parent / "shipped"
+
+#: What of the encoder is trained: nothing, low-rank factors beside its linear layers, or all of it.
+Tuning = Literal["frozen", "lora", "full"]
+#: How the token states become one vector: their mean, or the state of the first token.
+Pooling = Literal["mean", "cls"]
 
 #: The heads and their classes, in the order of their outputs.
 HEADS: dict[str, tuple[Any, ...]] = {
@@ -36,13 +45,11 @@ HEADS: dict[str, tuple[Any, ...]] = {
     "document_type": schema.DOCUMENT_TYPES,
     "educational_score": schema.EDUCATIONAL_SCORES,
 }
-#: Every linear layer of a BERT layer: query, key, value, attention output, and both of the feed-forward block.
-LORA_TARGETS = ("query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense")
 
 
 @dataclass(frozen=True, slots=True)
 class StudentConfig:
-    """All that is needed beside the weights. ``max_length`` and ``section_tokens`` are in tokens.
+    """All that is needed beside the weights. ``max_length``, ``section_tokens`` and ``title_tokens`` are in tokens.
 
     ``temperatures`` divide the logits of each head; see :mod:`builder.student.calibration`. ``training`` holds facts for
     the reader and the card.
@@ -52,10 +59,11 @@ class StudentConfig:
     encoder_sha256: str = DEFAULT_ENCODER_SHA256
     max_length: int = 256
     section_tokens: int = 48
-    pooling: str = "mean"
+    title_tokens: int = 0
+    pooling: Pooling = "mean"
+    tuning: Tuning = "lora"
     lora_rank: int = 48
     lora_alpha: float = 48.0
-    lora_targets: tuple[str, ...] = LORA_TARGETS
     labels: dict[str, tuple[Any, ...]] = field(default_factory=lambda: dict(HEADS))
     temperatures: dict[str, float] = field(default_factory=lambda: dict.fromkeys(HEADS, 1.0))
     training: dict[str, Any] = field(default_factory=dict)
@@ -75,28 +83,30 @@ def load_config(folder: Path) -> StudentConfig:
     path = folder / CONFIG_FILE
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-        raw["lora_targets"] = tuple(raw["lora_targets"])
+        raw.pop("lora_targets", None)
         raw["labels"] = {head: tuple(classes) for head, classes in raw["labels"].items()}
         config = StudentConfig(**raw)
+        _check(config, path)
     except FileNotFoundError:
         raise StudentError(
             f"{folder} is no student folder: {CONFIG_FILE} is missing. Train one, or give another."
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StudentError(f"{path} is malformed: {error}. Train the student again.") from error
-    _check(config, path)
     return config
 
 
 def _check(config: StudentConfig, path: Path) -> None:
-    if config.format_version != FORMAT_VERSION:
-        raise StudentError(f"{path} has format version {config.format_version}, this program reads {FORMAT_VERSION}")
+    if config.format_version not in _READ_VERSIONS:
+        raise StudentError(f"{path} has format version {config.format_version}, this program reads {_READ_VERSIONS}")
     if config.labels != HEADS:
         raise StudentError(f"{path} has the classes {config.labels}, this program has {HEADS}: train the student again")
     if set(config.temperatures) != set(HEADS) or not all(value > 0 for value in config.temperatures.values()):
         raise StudentError(f"{path} needs one positive temperature a head, found {config.temperatures}")
-    if config.pooling != "mean":
-        raise StudentError(f"{path} asks for {config.pooling} pooling; this program knows mean")
+    if config.pooling not in get_args(Pooling):
+        raise StudentError(f"{path} asks for {config.pooling} pooling; this program knows {get_args(Pooling)}")
+    if config.tuning not in get_args(Tuning):
+        raise StudentError(f"{path} says the encoder's tuning is {config.tuning}; this program knows {get_args(Tuning)}")
 
 
 def student_digest(folder: Path) -> str:

@@ -1,7 +1,9 @@
-"""How text becomes model input: ``[CLS] section titles [SEP] paragraph [SEP]`` in word pieces.
+"""How a paragraph becomes model input: ``[CLS] journal: article title > section titles [SEP] paragraph [SEP]`` in tokens.
 
-The section titles tell what the paragraph may leave open (Methods or Results, a case report's or a review's discussion).
-Only the paragraph is cut to fit; titles are cut at a bound of their own, so that they never push the paragraph out.
+What stands before the paragraph tells what it may leave open: the section (Methods or Results), the article's title and
+journal (a paragraph on statistics alone does not say what it is about). Only the paragraph is cut to fit; its context
+is cut at bounds of its own, so that it never pushes the paragraph out. Special tokens are those of the encoder's own
+tokenizer.
 """
 
 from __future__ import annotations
@@ -20,38 +22,100 @@ if TYPE_CHECKING:
 
 #: Between the titles of nested sections.
 SECTION_SEPARATOR = " > "
-_SPECIAL_TOKENS = 3
+#: Between the journal and the article's title, and between that and the first section.
+JOURNAL_SEPARATOR = ": "
+#: Columns of :data:`builder.schema.PARAGRAPH_SCHEMA` that a :class:`Paragraph` is made of.
+PARAGRAPH_COLUMNS = ("text", "section_path", "article_title", "journal")
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """What the student may read. ``section_path`` are titles, outermost first; what is not known is empty."""
+
+    text: str
+    section_path: tuple[str, ...] = ()
+    article_title: str = ""
+    journal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Token ids of one pair; the first ``first`` of them (with ``[CLS]`` and a ``[SEP]``) are of segment 0."""
+    """Token ids of one pair; the first ``first`` of them (the context with its special tokens) are of segment 0."""
 
     ids: list[int]
     first: int
 
 
 class InputEncoder:
-    """Turns paragraphs with their section titles into token ids, at most ``max_length`` of them."""
+    """Turns paragraphs with their context into token ids, at most ``max_length`` of them.
 
-    def __init__(self, folder: Path, max_length: int, section_tokens: int) -> None:
+    ``title_tokens`` bounds journal and article title together; 0 leaves them out. ``section_tokens`` bounds the sections.
+    """
+
+    def __init__(self, folder: Path, max_length: int, section_tokens: int, title_tokens: int = 0) -> None:
         self._tokenizer = load_tokenizer(folder)
         self._max_length = max_length
         self._section_tokens = section_tokens
-        self._cls, self._sep = self._tokenizer.encode("").ids
+        self._title_tokens = title_tokens
+        self._start, self._between, self._end = _special_tokens(self._tokenizer, folder)
+        special = len(self._start) + len(self._between) + len(self._end)
+        if section_tokens + title_tokens + special >= max_length:
+            raise StudentError(
+                f"{section_tokens} tokens for sections and {title_tokens} for the title leave no room in {max_length}"
+            )
 
-    def encode(self, texts: Sequence[str], section_paths: Sequence[Sequence[str]]) -> list[Encoded]:
-        """One :class:`Encoded` for each text; ``section_paths`` are titles, outermost first, empty for none."""
-        titles = [SECTION_SEPARATOR.join(path) for path in section_paths]
-        sections = self._tokenizer.encode_batch_fast(titles, add_special_tokens=False)
-        paragraphs = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [self._pair(s.ids, p.ids) for s, p in zip(sections, paragraphs, strict=True)]
+    def encode(self, paragraphs: Sequence[Paragraph]) -> list[Encoded]:
+        """One :class:`Encoded` for each paragraph."""
+        contexts = self._contexts(paragraphs)
+        texts = self._tokenizer.encode_batch_fast([paragraph.text for paragraph in paragraphs], add_special_tokens=False)
+        return [self._pair(context, text.ids) for context, text in zip(contexts, texts, strict=True)]
 
-    def _pair(self, section: list[int], paragraph: list[int]) -> Encoded:
-        section = section[: self._section_tokens]
-        room = self._max_length - _SPECIAL_TOKENS - len(section)
-        ids = [self._cls, *section, self._sep, *paragraph[:room], self._sep]
-        return Encoded(ids, len(section) + 2)
+    def _contexts(self, paragraphs: Sequence[Paragraph]) -> list[list[int]]:
+        """Token ids of what stands before each paragraph; neighbours share it, so each is tokenized once."""
+        titles = self._cut([_title(paragraph) for paragraph in paragraphs], self._title_tokens)
+        sections = self._cut([SECTION_SEPARATOR.join(p.section_path) for p in paragraphs], self._section_tokens)
+        both = self._cut([SECTION_SEPARATOR], len(SECTION_SEPARATOR))[SECTION_SEPARATOR]
+        found = []
+        for paragraph in paragraphs:
+            title, section = titles[_title(paragraph)], sections[SECTION_SEPARATOR.join(paragraph.section_path)]
+            found.append([*title, *both, *section] if title and section else [*title, *section])
+        return found
+
+    def _cut(self, texts: Sequence[str], limit: int) -> dict[str, list[int]]:
+        distinct = list(dict.fromkeys(texts))
+        if not limit:
+            return {text: [] for text in distinct}
+        encodings = self._tokenizer.encode_batch_fast(distinct, add_special_tokens=False)
+        return {text: encoding.ids[:limit] for text, encoding in zip(distinct, encodings, strict=True)}
+
+    def _pair(self, context: list[int], paragraph: list[int]) -> Encoded:
+        room = self._max_length - len(self._start) - len(context) - len(self._between) - len(self._end)
+        ids = [*self._start, *context, *self._between, *paragraph[:room], *self._end]
+        return Encoded(ids, len(self._start) + len(context) + len(self._between))
+
+
+def _title(paragraph: Paragraph) -> str:
+    return JOURNAL_SEPARATOR.join(part for part in (paragraph.journal, paragraph.article_title) if part)
+
+
+def _special_tokens(tokenizer: Tokenizer, folder: Path) -> tuple[list[int], list[int], list[int]]:
+    """Special tokens before, between and after the two texts of a pair: one and one for BERT, two between for XLM-R.
+
+    Raises:
+        StudentError: the tokenizer does not mark the ends of texts.
+    """
+    pair = tokenizer.encode("a", "a")
+    parts: list[list[int]] = [[]]
+    for token, is_special in zip(pair.ids, pair.special_tokens_mask, strict=True):
+        if is_special:
+            parts[-1].append(token)
+        elif parts[-1] or len(parts) == 1:  # the first token of a text
+            parts.append([])
+    if len(parts) != 3 or not parts[2]:
+        raise StudentError(
+            f"the tokenizer in {folder} puts no special tokens around a pair of texts, which the student needs"
+        )
+    return parts[0], parts[1], parts[2]
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:

@@ -1,122 +1,131 @@
-"""The student at work: paragraphs in, labels with their probabilities out.
+"""The student at work: paragraphs in, labels with their probabilities out, by the fastest engine that the machine has.
 
-Loading reads the frozen encoder and the student's few megabytes and adds them up; neither peft nor accelerate is needed.
+Importing this needs no torch, and neither does labelling on a CPU once the student is exported; see
+:mod:`builder.student.engines`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
-from builder import schema
 from builder.errors import StudentError
-from builder.fetch import sha256_of
-from builder.student.config import HEADS, WEIGHTS_FILE, StudentConfig, load_config
+from builder.student.config import HEADS, StudentConfig, load_config
 from builder.student.encoder import encoder_folder
-from builder.student.inputs import InputEncoder, budget_batches
-from builder.student.memory import keep_freed_memory
-from builder.student.network import StudentNetwork, collate, load_encoder, merge_adapters
+from builder.student.engines.base import Engine, EngineFacts, PoolingEngine, StreamingEngine
+from builder.student.engines.choosing import cpu_engine, open_engine
+from builder.student.inputs import Encoded, InputEncoder, Paragraph, budget_batches
+from builder.student.predictions import Predictions, labelled
+from builder.student.prefetch import Waits, ahead
 
-#: Tokens of one batch with its padding: large enough for full speed, small enough for the cache and for memory.
-BATCH_TOKENS = 4096
-#: Places that predictions are rounded to; they differ less between batches, threads and machines.
-DECIMALS = 5
+#: Pools of paragraphs that are tokenized before their turn.
+_POOLS_AHEAD = 1
 
-
-@dataclass(frozen=True, slots=True)
-class Predictions:
-    """One row a text: probabilities in the class order of :mod:`builder.schema`, and the mean of the score."""
-
-    domain_scores: NDArray[np.float64]
-    document_type_scores: NDArray[np.float64]
-    educational_score: NDArray[np.float64]
-
-    @property
-    def domains(self) -> list[str]:
-        """The likeliest domain of each text."""
-        return [schema.DOMAINS[i] for i in self.domain_scores.argmax(1)]
-
-    @property
-    def document_types(self) -> list[str]:
-        """The likeliest document type of each text."""
-        return [schema.DOCUMENT_TYPES[i] for i in self.document_type_scores.argmax(1)]
+Logits = dict[str, NDArray[np.float32]]
 
 
 class Predictor:
     """A student ready to label paragraphs. Make one with :meth:`load`."""
 
-    def __init__(self, network: StudentNetwork, inputs: InputEncoder, config: StudentConfig) -> None:
-        self._network = network
+    def __init__(self, engine: Engine, inputs: InputEncoder, config: StudentConfig, folder: Path | None = None) -> None:
+        self._engine = engine
         self._inputs = inputs
+        self._folder = folder
         self.config = config
+        #: Seconds spent waiting for paragraphs and their tokens.
+        self.waits = Waits()
 
     @classmethod
-    def load(cls, folder: Path, threads: int = 1) -> Predictor:
-        """Load a student folder and its encoder; sets torch's threads within an operation for the whole process.
+    def load(cls, folder: Path, device: str = "auto", threads: int = 1) -> Predictor:
+        """Load a student folder. ``device``: cpu, cuda, or auto for a GPU where there is one; ``threads`` are for a CPU.
 
         Raises:
             StudentError: the folder is no student's, is damaged, or was trained on another encoder.
             SourceError: the encoder cannot be fetched.
+            BuilderError: there is no such device.
         """
         config = load_config(folder)
-        torch.set_num_threads(threads)
-        keep_freed_memory()
-        base = encoder_folder(config.encoder)
-        _check_encoder(base, config)
-        tensors = _read_weights(folder / WEIGHTS_FILE)
-        encoder = load_encoder(base)
-        adapters = {name.removeprefix("encoder."): t for name, t in tensors.items() if name.startswith("encoder.")}
-        merge_adapters(encoder, adapters, config.lora_alpha / config.lora_rank)
-        network = StudentNetwork(encoder, encoder.config.hidden_size).eval()
-        heads = {name.removeprefix("heads."): t.float() for name, t in tensors.items() if name.startswith("heads.")}
-        try:
-            network.heads.load_state_dict(heads)
-        except RuntimeError as error:
-            raise StudentError(f"the heads in {folder / WEIGHTS_FILE} do not fit: {error}") from error
-        return cls(network, InputEncoder(base, config.max_length, config.section_tokens), config)
+        engine = open_engine(folder, config, device, threads)
+        encoder = encoder_folder(config.encoder)
+        inputs = InputEncoder(encoder, config.max_length, config.section_tokens, config.title_tokens)
+        return cls(engine, inputs, config, folder)
 
-    def predict(self, texts: Sequence[str], section_paths: Sequence[Sequence[str]]) -> Predictions:
-        """Label paragraphs; ``section_paths`` are their section titles, outermost first.
+    @classmethod
+    def from_pretrained(
+        cls, name: str, revision: str | None = None, device: str = "auto", threads: int = 1, token: str | None = None
+    ) -> Predictor:
+        """:meth:`load` for a folder or for ``org/name`` on the Hub; see :func:`builder.student.hub.student_folder`."""
+        from builder.student.hub import student_folder
 
-        Texts are batched by length within :data:`BATCH_TOKENS`; what else is in a text's batch changes its result by
-        less than 1e-4.
+        return cls.load(student_folder(name, revision, token), device, threads)
+
+    def push_to_hub(self, repo_id: str, **how: Any) -> str:
+        """Publish the folder that this was loaded from; see :func:`builder.student.hub.push_student`."""
+        from builder.student.hub import push_student
+
+        if self._folder is None:
+            raise StudentError("this student was not loaded from a folder: there is nothing to publish")
+        return push_student(self._folder, repo_id, **how)
+
+    @property
+    def facts(self) -> EngineFacts:
+        """Which engine computes; to be kept with what it gives."""
+        return self._engine.facts
+
+    def predict(self, paragraphs: Sequence[Paragraph]) -> Predictions:
+        """Label paragraphs, a row each. What else is labelled with a paragraph changes its probabilities by at most 1e-4,
+        and by nothing with the native engine.
         """
-        found = {
-            head: torch.from_numpy(values / self.config.temperatures[head]).softmax(-1).numpy()
-            for head, values in self.logits(texts, section_paths).items()
-        }
-        mean = found["educational_score"] @ np.asarray(schema.EDUCATIONAL_SCORES, dtype=np.float64)
-        return Predictions(found["domain"].round(DECIMALS), found["document_type"].round(DECIMALS), mean.round(DECIMALS))
+        return labelled(self.logits(paragraphs), self.config.temperatures)
 
-    def logits(self, texts: Sequence[str], section_paths: Sequence[Sequence[str]]) -> dict[str, NDArray[np.float64]]:
-        """Head -> logits [texts, classes], before temperatures."""
-        encoded = self._inputs.encode(texts, section_paths)
-        found = {head: np.zeros((len(encoded), len(classes))) for head, classes in HEADS.items()}
-        with torch.inference_mode():
-            for batch in budget_batches([len(item.ids) for item in encoded], BATCH_TOKENS):
-                for head, values in self._network(*collate([encoded[i] for i in batch])).items():
-                    found[head][batch] = values.numpy()
+    def stream(self, pools: Iterable[Sequence[Paragraph]]) -> Iterator[Predictions]:
+        """As :meth:`predict` for each of ``pools``, in order. The next pool is read and tokenized, in a thread, while one
+        is computed; no more are held.
+        """
+        encoded = ahead(map(self._inputs.encode, pools), _POOLS_AHEAD, self.waits, "tokens")
+        for logits in self._each(encoded):
+            yield labelled(logits, self.config.temperatures)
+
+    def logits(self, paragraphs: Sequence[Paragraph]) -> Logits:
+        """Head -> logits [paragraphs, classes], before temperatures."""
+        return self._logits(self._inputs.encode(paragraphs))
+
+    def embed(self, paragraphs: Sequence[Paragraph]) -> NDArray[np.float32]:
+        """What the heads read: [paragraphs, width]."""
+        encoded = self._inputs.encode(paragraphs)
+        engine = self._pooling
+        parts = [(batch, engine.pooled([encoded[i] for i in batch])) for batch in _batches(encoded, engine)]
+        vectors = np.zeros((len(encoded), parts[0][1].shape[1] if parts else 0), np.float32)
+        for batch, rows in parts:
+            vectors[batch] = rows
+        return vectors
+
+    def _each(self, pools: Iterable[Sequence[Encoded]]) -> Iterator[Mapping[str, NDArray[Any]]]:
+        if isinstance(self._engine, StreamingEngine):
+            return self._engine.stream(pools)
+        return map(self._logits, pools)
+
+    def _logits(self, encoded: Sequence[Encoded]) -> Logits:
+        found = {head: np.zeros((len(encoded), len(classes)), np.float32) for head, classes in HEADS.items()}
+        for batch in _batches(encoded, self._engine):
+            for head, values in self._engine.logits([encoded[i] for i in batch]).items():
+                found[head][batch] = values
         return found
 
+    @cached_property
+    def _pooling(self) -> PoolingEngine:
+        if isinstance(self._engine, PoolingEngine):
+            return self._engine
+        if self._folder is None:
+            raise StudentError(f"the engine {self.facts.name} gives no embeddings, and there is no student folder")
+        return cpu_engine(self._folder, self.config)
 
-def _check_encoder(base: Path, config: StudentConfig) -> None:
-    actual = sha256_of(base / WEIGHTS_FILE)
-    if actual != config.encoder_sha256:
-        raise StudentError(
-            f"the student was trained on an encoder with sha256 {config.encoder_sha256}, {base} has {actual}: "
-            f"give the encoder it was trained on, or train again"
-        )
 
-
-def _read_weights(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise StudentError(f"cannot read the student's weights {path}: {error}") from error
+def _batches(encoded: Sequence[Encoded], engine: Engine) -> Iterator[list[int]]:
+    """Indices by length within the engine's budget."""
+    return budget_batches([len(item.ids) for item in encoded], engine.batch_tokens)

@@ -1,0 +1,1 @@
+"""Ways to compute the student's logits; :mod:`~builder.student.engines.choosing` takes the fastest that works here."""
