@@ -14,12 +14,12 @@ DEV_STAMP := $(VENV)/.installed-dev
 build: $(STAMP)
 	$(BIN)/biomed-builder build
 
-# two at a time: most tests wait for programs that they start; a file's tests stay together, since they share what they make
+# two at a time: most tests wait for programs that they start
 test: $(DEV_STAMP)
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 test-slow: $(DEV_STAMP)
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow -n 2 --dist loadgroup
 
 # a model's server is built for this machine's processor, in an environment of its own
 LLM := .venv-llm

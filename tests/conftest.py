@@ -30,6 +30,15 @@ ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+#: A machine has room for one of each, so the files that start one are never run at the same time.
+ALONE = ("slurm", "ray")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run two at a time: those of a file stay together, since they share what they make."""
+    for item in items:
+        name = next((name for name in ALONE if f"_{name}" in item.path.stem), item.path.stem)
+        item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +14,9 @@ import pytest
 from builder.schema import PARAGRAPH_SCHEMA, PREDICTION_SCHEMA
 from builder.steps.io import Count
 from builder.steps.propagate import ENGINE_COUNT, PredictLabels, paragraphs_of, pools
-from builder.student.config import SHIPPED_STUDENT
+from builder.student.config import SHIPPED_STUDENT, load_config
+from builder.student.engines.native import NativeEngine
+from builder.student.inputs import Encoded
 from builder.student.predictor import Predictor
 from tests.conftest import Built
 
@@ -93,3 +96,31 @@ def test_the_manifest_says_which_engine_labelled_the_rows(built: Built) -> None:
     found = {name: value for name, value in counts.items() if name.startswith(ENGINE_COUNT)}
     rows = sum(pq.read_metadata(path).num_rows for path in Path(folder).glob("*.parquet"))
     assert found == {f"{ENGINE_COUNT}{Predictor.load(SHIPPED_STUDENT).facts}": rows}
+
+
+class Streaming:
+    """An engine that takes whole pools, as one on a GPU does; another engine computes for it."""
+
+    def __init__(self, engine: NativeEngine) -> None:
+        self.facts, self.batch_tokens, self._engine = engine.facts, engine.batch_tokens, engine
+        self.logits, self.pools = engine.logits, 0
+
+    def stream(self, batches: Iterable[Sequence[Encoded]]) -> Iterator[Mapping[str, Any]]:
+        for batch in batches:
+            self.pools += 1
+            yield self._engine.logits(batch)
+
+
+def test_an_engine_that_streams_is_fed_whole_pools_that_processes_tokenize(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load_config(SHIPPED_STUDENT)
+    engine = Streaming(NativeEngine.load(SHIPPED_STUDENT, config))
+    monkeypatch.setattr("builder.student.predictor.open_engine", lambda *_: engine)
+    predictor = Predictor.load(SHIPPED_STUDENT, "cuda")
+    asked = [paragraphs_of(batch(start, 300)) for start in (0, 300)]
+    streamed = list(predictor.stream(iter(asked)))
+    assert engine.pools == 2
+    monkeypatch.undo()
+    alone = Predictor.load(SHIPPED_STUDENT, "cpu")
+    for found, expected in zip(streamed, map(alone.predict, asked), strict=True):
+        assert (found.domain_scores == expected.domain_scores).all()
+        assert (found.educational_score == expected.educational_score).all()

@@ -6,6 +6,7 @@ Importing this needs no torch, and neither does labelling on a CPU once the stud
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -22,9 +23,14 @@ from builder.student.engines.choosing import cpu_engine, open_engine
 from builder.student.inputs import Encoded, InputEncoder, Paragraph, budget_batches
 from builder.student.predictions import Predictions, labelled
 from builder.student.prefetch import Waits, ahead
+from builder.student.tokenizing import ProcessInputs
 
+#: Processes that tokenize for a GPU, at most: about eight feed one with an encoder of 278 M parameters.
+_TOKENIZERS = 16
 #: Pools of paragraphs that are tokenized before their turn.
 _POOLS_AHEAD = 1
+#: Pools of results that wait for being written.
+_RESULTS_AHEAD = 2
 
 Logits = dict[str, NDArray[np.float32]]
 
@@ -51,9 +57,7 @@ class Predictor:
         """
         config = load_config(folder)
         engine = open_engine(folder, config, device, threads)
-        encoder = encoder_folder(config.encoder)
-        inputs = InputEncoder(encoder, config.max_length, config.section_tokens, config.title_tokens)
-        return cls(engine, inputs, config, folder)
+        return cls(engine, _inputs_for(engine, config), config, folder)
 
     @classmethod
     def from_pretrained(
@@ -88,8 +92,11 @@ class Predictor:
         is computed; no more are held.
         """
         encoded = ahead(map(self._inputs.encode, pools), _POOLS_AHEAD, self.waits, "tokens")
-        for logits in self._each(encoded):
-            yield labelled(logits, self.config.temperatures)
+        logits = self._each(encoded)
+        if isinstance(self._engine, StreamingEngine):  # a GPU goes on while what it gave is written
+            logits = ahead(logits, _RESULTS_AHEAD, self.waits, "device")
+        for values in logits:
+            yield labelled(values, self.config.temperatures)
 
     def logits(self, paragraphs: Sequence[Paragraph]) -> Logits:
         """Head -> logits [paragraphs, classes], before temperatures."""
@@ -124,6 +131,14 @@ class Predictor:
         if self._folder is None:
             raise StudentError(f"the engine {self.facts.name} gives no embeddings, and there is no student folder")
         return cpu_engine(self._folder, self.config)
+
+
+def _inputs_for(engine: Engine, config: StudentConfig) -> InputEncoder:
+    """Several processes tokenize for a device that one could not keep busy."""
+    where = encoder_folder(config.encoder), config.max_length, config.section_tokens, config.title_tokens
+    if isinstance(engine, StreamingEngine):
+        return ProcessInputs(*where, processes=min(_TOKENIZERS, os.cpu_count() or 1))
+    return InputEncoder(*where)
 
 
 def _batches(encoded: Sequence[Encoded], engine: Engine) -> Iterator[list[int]]:
