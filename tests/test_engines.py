@@ -67,7 +67,9 @@ def make(name: str) -> Engine:
     return NativeEngine(compiled(() if name == "native, no AVX2" else None), exported(SHIPPED_STUDENT, config))
 
 
-@pytest.mark.parametrize("name", TOLERANCES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if "no AVX2" in name else []) for name in TOLERANCES]
+)
 def test_every_engine_gives_the_golden_logits(name: str, golden: Golden) -> None:
     made = make(name)
     items = encode(golden.paragraphs)
