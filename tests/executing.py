@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from builder.executors import RunOutcome
 from tests.conftest import run_builder
 from tests.corpus import BY, BY_NC, CASE, FRENCH, NONE, REVIEW, STUDY, article
 
@@ -37,6 +41,15 @@ def make(
 
 def try_stage(stage: str, articles: Path, folder: Path, *options: object) -> subprocess.CompletedProcess[str]:
     return run_builder(*stage_arguments(stage, articles, folder), *options)
+
+
+def while_running(run: Callable[..., RunOutcome], act: Callable[[], object], *arguments: Any, **options: Any) -> RunOutcome:
+    """Run ranks by ``run``, and do something beside that."""
+    beside = threading.Thread(target=act)
+    beside.start()
+    outcome = run(*arguments, **options)
+    beside.join()
+    return outcome
 
 
 def contents(folder: Path) -> dict[str, bytes]:

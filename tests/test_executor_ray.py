@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import signal
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ import pytest
 from builder.errors import BuilderError
 from builder.executors import MAX_WORKER_DEATHS, ExecutorOptions, RankLost, RunOutcome, run_ranks
 from tests.clusters import wait_for
-from tests.executing import SHARDS, contents, make, try_stage
+from tests.executing import SHARDS, contents, make, try_stage, while_running
 from tests.ray_cluster import RayCluster
 from tests.touching import Touch, attempts, begun, done, never_shared, seen
 
@@ -33,15 +31,6 @@ def run(cluster: RayCluster, folder: Path, ranks: int, step: Touch, **options: A
     logs.mkdir(exist_ok=True)
     given = {"ray_address": cluster.address, "mem_per_cpu_gb": 1} | options
     return run_ranks([step], ranks, logs, ExecutorOptions(kind="ray", **given))
-
-
-def while_running(act: Callable[[], object], *arguments: Any, **options: Any) -> RunOutcome:
-    """Run ranks, and do something beside that."""
-    beside = threading.Thread(target=act)
-    beside.start()
-    outcome = run(*arguments, **options)
-    beside.join()
-    return outcome
 
 
 def test_ray_makes_the_same_bytes_as_this_machine(
@@ -71,7 +60,7 @@ def test_a_worker_on_ray_that_is_killed_in_the_middle_costs_a_retry(ray_cluster:
         os.kill(attempts(tmp_path, 1)[0], signal.SIGKILL)
         go_on.touch()
 
-    outcome = while_running(kill_one, ray_cluster, tmp_path, 3, Touch(tmp_path, wait=go_on), workers=2)
+    outcome = while_running(run, kill_one, ray_cluster, tmp_path, 3, Touch(tmp_path, wait=go_on), workers=2)
     assert outcome.errors == {}
     assert [len(attempts(tmp_path, rank)) for rank in range(3)] == [1, 2, 1]
 
@@ -108,7 +97,7 @@ def test_a_ray_node_that_is_lost_costs_nothing_but_time(ray_cluster: RayCluster,
 
     try:
         # with 1 GB each, a rank fills a node
-        outcome = while_running(lose_a_node, ray_cluster, tmp_path, 3, Touch(tmp_path, wait=go_on))
+        outcome = while_running(run, lose_a_node, ray_cluster, tmp_path, 3, Touch(tmp_path, wait=go_on))
     finally:
         ray_cluster.add_node()
     assert outcome.errors == {}

@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ import pytest
 from builder.executors import MAX_WORKER_DEATHS, ExecutorOptions, RankLost, RunOutcome, run_ranks
 from tests.clusters import wait_for
 from tests.conftest import ROOT, builder_command
-from tests.executing import SHARDS, contents, make, stage_arguments, try_stage
+from tests.executing import SHARDS, contents, make, stage_arguments, try_stage, while_running
 from tests.slurm_cluster import SlurmCluster
 from tests.touching import Touch, attempts, begun, done, never_shared, seen
 
@@ -42,15 +40,6 @@ def run(folder: Path, ranks: int, step: Touch, **options: Any) -> RunOutcome:
     logs.mkdir(parents=True, exist_ok=True)
     given = {"partition": "gpu", "mem_per_cpu_gb": 1} | options
     return run_ranks([step], ranks, logs, ExecutorOptions(kind="slurm", **given))
-
-
-def while_running(act: Callable[[], object], *arguments: Any, **options: Any) -> RunOutcome:
-    """Run ranks, and do something beside that."""
-    beside = threading.Thread(target=act)
-    beside.start()
-    outcome = run(*arguments, **options)
-    beside.join()
-    return outcome
 
 
 def test_slurm_makes_the_same_bytes_as_this_machine(
@@ -117,7 +106,7 @@ def test_a_slurm_node_that_is_lost_costs_nothing_but_time(slurm: SlurmCluster, t
             slurm.run("scontrol", "update", f"JobId={job}", "StartTime=now")
 
     try:
-        outcome = while_running(lose_a_node, tmp_path, 4, Touch(tmp_path, wait=go_on))
+        outcome = while_running(run, lose_a_node, tmp_path, 4, Touch(tmp_path, wait=go_on))
     finally:
         slurm.start_node("n3")
     assert outcome.errors == {}
@@ -156,7 +145,7 @@ def test_a_slurm_job_that_cannot_be_is_a_sentence(
         slurm.run("scancel", "--name=biomed-touched")
 
     if "cancelled" in says:
-        outcome = while_running(cancel, tmp_path, 2, Touch(tmp_path, nap=60), **options)
+        outcome = while_running(run, cancel, tmp_path, 2, Touch(tmp_path, nap=60), **options)
     else:
         outcome = run(tmp_path, 2, Touch(tmp_path), **options)
     assert set(outcome.errors) == {0, 1}

@@ -28,17 +28,18 @@ from builder.atomic import atomic_path
 from builder.errors import EmptyResult, OutputError, StudentError
 from builder.student.building import trained_parameters
 from builder.student.checkpoint import check_fingerprint
-from builder.student.config import HEADS
+from builder.student.config import HEADS, StudentConfig
 from builder.student.encoder import encoder_folder
+from builder.student.engines.plain import PlainEngine
 from builder.student.examples import Example, digest, first_by_article, in_order, split_by_article
 from builder.student.finishing import Measured, finish
-from builder.student.inputs import InputEncoder, budget_batches
+from builder.student.inputs import InputEncoder, Paragraph
 from builder.student.launching import run_job
-from builder.student.network import StudentNetwork, collate
+from builder.student.network import StudentNetwork
+from builder.student.predictor import Predictor
 from builder.student.settings import TrainingSettings
 from builder.student.training import Job, Progress
 
-_BATCH_TOKENS = 8192
 Logits = dict[str, NDArray[np.float64]]
 
 
@@ -115,19 +116,13 @@ def _trained(job: Job, progress: Progress) -> StudentNetwork:
     return network
 
 
-def logits_of(network: StudentNetwork, paragraphs: Sequence[Any], settings: TrainingSettings) -> Logits:
+def logits_of(network: StudentNetwork, paragraphs: Sequence[Paragraph], settings: TrainingSettings) -> Logits:
     """Head -> logits [paragraphs, classes] of a network on the CPU, before temperatures."""
     inputs = InputEncoder(
         encoder_folder(settings.encoder), settings.max_length, settings.section_tokens, settings.title_tokens
     )
-    encoded = inputs.encode(paragraphs)
-    found = {head: np.zeros((len(encoded), len(classes))) for head, classes in HEADS.items()}
-    torch.set_num_threads(settings.threads)
-    with torch.inference_mode():
-        for batch in budget_batches([len(item.ids) for item in encoded], _BATCH_TOKENS):
-            for head, values in network(*collate([encoded[i] for i in batch], network.pad_id)).items():
-                found[head][batch] = values.numpy()
-    return found
+    student = Predictor(PlainEngine(network, settings.threads), inputs, StudentConfig())
+    return {head: values.astype(np.float64) for head, values in student.logits(paragraphs).items()}
 
 
 def _outcome_path(job: Job) -> Path:
