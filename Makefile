@@ -16,10 +16,10 @@ build: $(STAMP)
 
 # two at a time: most tests wait for programs that they start
 test: $(DEV_STAMP)
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2
 
 test-slow: $(DEV_STAMP)
-	$(BIN)/pytest -m slow -n 2 --dist loadgroup
+	$(BIN)/pytest -m slow -n 2
 
 # a model's server is built for this machine's processor, in an environment of its own
 LLM := .venv-llm

@@ -93,6 +93,11 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+def is_open(host: str, port: int) -> bool:
+    with socket.socket() as asking:
+        return asking.connect_ex((host, port)) == 0
+
+
 def wait_for(condition: Callable[[], Any], seconds: float = 90) -> Any:
     end = time.monotonic() + seconds
     while not (found := condition()):

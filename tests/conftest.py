@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.corpus import write_corpus
 
@@ -34,11 +35,19 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 ALONE = ("slurm", "ray")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run two at a time: those of a file stay together, since they share what they make."""
-    for item in items:
-        name = next((name for name in ALONE if f"_{name}" in item.path.stem), item.path.stem)
-        item.add_marker(pytest.mark.xdist_group(name))
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """Where tests run two at a time: those of a file stay together, since they share what they make.
+
+    xdist's own ``--dist loadgroup`` writes the group to ``item._nodeid``, which pytest 9.2 no longer reads.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        stem = Path(nodeid.split("::", 1)[0]).stem
+        return next((name for name in ALONE if f"_{name}" in stem), stem)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

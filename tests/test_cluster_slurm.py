@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clusters import CLUSTERS, MODEL, SAMPLE, Place, wait_for
+from tests.clusters import CLUSTERS, MODEL, SAMPLE, Place, free_port, is_open, wait_for
 from tests.slurm_cluster import SlurmCluster
 
 
@@ -108,6 +108,21 @@ def test_a_server_of_a_slurm_job_that_dies_is_started_again(slurm: dict[str, str
     assert job.wait()["JobState"] == "COMPLETED", job.log.read_text()
     place.check_annotations()
     assert "started again (2 more times)" in job.log.read_text()
+
+
+@pytest.mark.slow
+def test_a_slurm_job_does_not_take_the_server_of_another(slurm: dict[str, str], place: Place) -> None:
+    port = str(free_port())
+    other = subprocess.Popen(["bash", "-c", place.server_command("127.0.0.3")], env=os.environ | {"PORT": port})
+    try:
+        wait_for(lambda: is_open("127.0.0.3", int(port)))
+        job = SlurmJob(slurm, place, PORT=port)
+        assert job.wait()["JobState"] == "FAILED"
+        assert f"another server answers at http://127.0.0.3:{port} already; give a free PORT" in job.log.read_text()
+        assert place.processes() == [other.pid]
+    finally:
+        other.kill()
+        other.wait(60)
 
 
 @pytest.mark.slow

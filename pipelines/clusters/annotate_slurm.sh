@@ -133,6 +133,7 @@ for i in "${!nodes[@]}"; do
   address=$(address_of "${nodes[$i]}")
   urls[i]=http://${address:-${nodes[$i]}}:$PORT
   endpoints+=(--endpoint "${urls[$i]}")
+  if is_healthy "${urls[$i]}"; then fail "another server answers at ${urls[$i]} already; give a free PORT"; fi
   start_server "$i"
 done
 for i in "${!nodes[@]}"; do
