@@ -12,6 +12,7 @@
     ├── StudentError             a student folder cannot be loaded or does not fit
     ├── LabelError               a label file is malformed or matches nothing
     ├── ServerError              a language model's server cannot be used
+    ├── RecipeError              a recipe says something that cannot be
     └── EmptyResult              a stage would produce nothing at all
 """
 
@@ -25,6 +26,7 @@ __all__ = [
     "LabelError",
     "MalformedArticle",
     "OutputError",
+    "RecipeError",
     "ServerError",
     "SettingsMismatch",
     "SourceError",
@@ -78,6 +80,10 @@ class LabelError(BuilderError):
 
 class ServerError(BuilderError):
     """A language model's server cannot be used."""
+
+
+class RecipeError(BuilderError):
+    """A recipe says something that cannot be."""
 
 
 class EmptyResult(BuilderError):

@@ -11,14 +11,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from builder.errors import SourceError
+from builder.waiting import MAX_RETRY_AFTER, retry_after
 
 #: Names as the Hub takes them (https://huggingface.co/docs/huggingface_hub: letters, digits, ``-_.``, at most 96 of them).
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./+-]{0,254}")
 #: Seconds before the second and the third try of a request that failed on the Hub's side.
 _WAITS = (1.0, 5.0)
-#: A longer wait than this is not kept, whatever the Hub asks for (seconds).
-_LONGEST_WAIT = 60.0
+
+_CHANGED = "somebody else changed the repository at the same time: look at it, then run again"
+#: What must not be shown: tokens, and what signs the address of an upload.
+_SECRETS = (
+    (re.compile(r"\bhf_[A-Za-z0-9_.\-]{8,}"), "hf_…"),
+    (re.compile(r"(https?://[^\s?'\"]+)\?[^\s'\"]+"), r"\1"),
+)
 
 _T = TypeVar("_T")
 
@@ -129,21 +135,53 @@ def _download(
     return lambda: download(repository, file, revision=commit, token=token)
 
 
-def repeated(call: Callable[[], _T]) -> _T:
-    """The result of a call to the Hub, tried again when the Hub is busy or broken; it must do no harm to do it twice."""
+def repeated(call: Callable[[], _T], dropped: bool = False) -> _T:
+    """The result of a call to the Hub, tried again when the Hub is busy or broken; it must do no harm to do it twice.
+
+    ``dropped``: also when the connection was lost.
+    """
     for wait in _WAITS:
         try:
             return call()
         except Exception as error:
-            answer = _answer_of(error)
-            if answer is None or not (answer.status_code == 429 or answer.status_code >= 500):
+            if not (is_passing(error) and (dropped or answer_of(error) is not None)):
                 raise
-            asked = answer.headers.get("Retry-After", "")
-            time.sleep(min(float(asked) if asked.isdigit() else wait, _LONGEST_WAIT))
+            pause(error, wait)
     return call()
 
 
-def _answer_of(error: BaseException | None) -> Any:
+def is_passing(error: BaseException) -> bool:
+    """Whether the Hub was busy or broken, or the connection was lost: what was asked for may still have been done."""
+    import httpx2
+
+    answer = answer_of(error)
+    if answer is not None:
+        return bool(answer.status_code == 429 or answer.status_code >= 500)
+    cause: BaseException | None = error
+    while cause is not None:
+        # hf_xet says a lost connection as Python's own errors, and all that its storage answers as a bare RuntimeError
+        if isinstance(cause, httpx2.TransportError | ConnectionError | TimeoutError) or type(cause) is RuntimeError:
+            return True
+        cause = cause.__cause__
+    return False
+
+
+def pause(error: BaseException, wait: float) -> None:
+    """Wait before asking again: as long as the Hub says, within reason, else ``wait`` seconds."""
+    answer = answer_of(error)
+    asked = _asked_to_wait(answer) if answer is not None else None
+    time.sleep(wait if asked is None else min(asked, MAX_RETRY_AFTER))
+
+
+def _asked_to_wait(answer: Any) -> float | None:
+    from huggingface_hub.utils._http import parse_ratelimit_headers
+
+    asked = retry_after(answer.headers)
+    limit = parse_ratelimit_headers(answer.headers) if asked is None and answer.status_code == 429 else None
+    return float(limit.reset_in_seconds) if limit else asked
+
+
+def answer_of(error: BaseException | None) -> Any:
     """The Hub's answer that an error, or what caused it, came from."""
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -177,11 +215,20 @@ def explained(name: HubName) -> Iterator[None]:
 
 def _sentence(error: Exception, name: HubName) -> str:
     from huggingface_hub import constants
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        LocalTokenNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     hub = constants.ENDPOINT
     log_in = "log in with `hf auth login`, or set HF_TOKEN"
-    answer = _answer_of(error)
+    answer = answer_of(error)
+    if isinstance(error, PermissionError) and error.errno is None:  # hf_xet's; one of the disk has a number
+        return f"{hub}'s storage did not take the token for {name}: {log_in} with a valid one, then run again"
+    if isinstance(error, LocalTokenNotFoundError):
+        return f"writing to {name} on {hub} needs a token: {log_in}"
     if isinstance(error, GatedRepoError):
         return f"{name} is gated: accept its terms at {hub}/{name.repository}, then {log_in}"
     if isinstance(error, RepositoryNotFoundError):
@@ -199,7 +246,8 @@ def _sentence(error: Exception, name: HubName) -> str:
     refused = {
         401: f"the Hub did not take the token: {log_in} with a valid one",
         403: "the token may not do this: use one that may write there, of an account that may, too",
-        412: "somebody else changed the repository at the same time: look at it, then run again",
+        409: _CHANGED,
+        412: _CHANGED,
         429: "the Hub was asked too often: wait some minutes, then run again",
     }
     what = refused.get(answer.status_code, "run again later" if answer.status_code >= 500 else "")
@@ -208,10 +256,27 @@ def _sentence(error: Exception, name: HubName) -> str:
 
 def _root(error: BaseException) -> BaseException:
     """What an error of the client was made from, where that is an answer of the Hub."""
-    while error.__cause__ is not None and _answer_of(error.__cause__) is not None:
+    while error.__cause__ is not None and answer_of(error.__cause__) is not None:
         error = error.__cause__
     return error
 
 
 def _first_line(error: BaseException) -> str:
-    return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    lines = (line.strip().rstrip(".") for line in without_secrets(str(error)).splitlines())
+    return next((line for line in lines if line), type(error).__name__)
+
+
+def without_secrets(text: str) -> str:
+    """A message without tokens and without the queries of addresses, which may sign an upload."""
+    if token := own_token():
+        text = text.replace(token, "hf_…")
+    for secret, shown in _SECRETS:
+        text = secret.sub(shown, text)
+    return text
+
+
+def own_token() -> str:
+    """The token that the client would send; empty without one."""
+    from huggingface_hub import get_token
+
+    return get_token() or ""

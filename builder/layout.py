@@ -9,6 +9,7 @@
         rejections/  paragraphs that got none, and why
       student/       a student trained here; only after ``train``
       predictions/   row i of shard k labels row i of paragraphs/k
+      flags/         row i of shard k: what is known of row i of paragraphs/k beside others, duplicates say
       articles/      one row an article: which bucket it belongs to
     biomed-enriched/
       README.md      the card; written last, so a folder with a card is complete
@@ -61,6 +62,11 @@ class Work:
     def predictions(self) -> StageFolder:
         """Output of propagate."""
         return StageFolder(self._stage("predictions"))
+
+    @property
+    def flags(self) -> StageFolder:
+        """Output of flag."""
+        return StageFolder(self._stage("flags"))
 
     @property
     def articles(self) -> StageFolder:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,8 @@ class Shard:
     """One unit of work: what goes into one output file.
 
     ``inputs`` names what is read, ``input_digest`` identifies its content, ``weight`` is its size in any unit
-    (used for the progress display only).
+    (used for the progress display only). What is kept about it is known by ``key``, else by its index: for plans where a
+    file more moves the indices of others.
     """
 
     index: int
@@ -53,11 +54,17 @@ class Shard:
     input_digest: str
     weight: int = 1
     file: str = ""
+    key: str = ""
 
     @property
     def file_name(self) -> str:
         """Name of the output file."""
         return self.file or shard_file(self.index)
+
+    @property
+    def stem(self) -> str:
+        """Begins the names of what is kept about it."""
+        return self.key or f"{self.index:05d}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +126,7 @@ class StageFolder:
 
     def record_path(self, shard: Shard) -> Path:
         """The file whose existence makes the shard exist."""
-        return self.bookkeeping / "records" / f"{shard.index:05d}.json"
+        return self.bookkeeping / "records" / f"{shard.stem}.json"
 
     def prepare(self, settings: Settings) -> None:
         """Make the folder, refuse other settings, clear what a killed run left; the caller holds the lock."""
@@ -165,7 +172,7 @@ class StageFolder:
 
     def report_progress(self, shard: Shard, progress: ShardProgress) -> None:
         """Say how far a shard is that takes long; for display only."""
-        (self.logs / f"progress-{shard.index:05d}").write_text(json.dumps(asdict(progress)), encoding="utf-8")
+        (self.logs / f"progress-{shard.stem}").write_text(json.dumps(asdict(progress)), encoding="utf-8")
 
     def forget_progress(self) -> None:
         """Remove what an earlier run said."""
@@ -175,7 +182,7 @@ class StageFolder:
     def progress(self, shard: Shard) -> ShardProgress:
         """What :meth:`report_progress` said last."""
         try:
-            said = json.loads((self.logs / f"progress-{shard.index:05d}").read_text(encoding="utf-8"))
+            said = json.loads((self.logs / f"progress-{shard.stem}").read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):  # not said, or just being written
             return ShardProgress()
         return ShardProgress(**said)
@@ -183,7 +190,8 @@ class StageFolder:
     def read_record(self, shard: Shard) -> Record | None:
         """The shard's record, or None if there is none that can be read."""
         try:
-            return Record(**json.loads(self.record_path(shard).read_text(encoding="utf-8")))
+            kept = Record(**json.loads(self.record_path(shard).read_text(encoding="utf-8")))
+            return replace(kept, shard=shard.index)
         except (FileNotFoundError, json.JSONDecodeError, TypeError):
             return None
 
@@ -218,7 +226,7 @@ class StageFolder:
         shards: Sequence[Shard],
         settings: Settings,
         left_out: Sequence[Reject] = (),
-        notes: Mapping[str, str] | None = None,
+        notes: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Write the manifest and remove shards of an earlier plan; every shard of this one has its record."""
         records = [record for shard in shards if (record := self.read_record(shard)) is not None]
@@ -260,7 +268,7 @@ class StageFolder:
     def _remove_stale(self, shards: Sequence[Shard]) -> None:
         for path in self.stale(shards):
             path.unlink(missing_ok=True)
-        planned = {f"{shard.index:05d}" for shard in shards}
+        planned = {shard.stem for shard in shards}
         for path in [*(self.bookkeeping / "records").glob("*.json"), *self.rejects.glob("*.parquet")]:
             if path.stem not in planned:
                 path.unlink()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeGuard
+from typing import Any, Literal, Protocol, TypeGuard
 
 from datatrove.pipeline.base import PipelineStep
 
@@ -17,7 +18,7 @@ from builder.errors import BuilderError, IncompleteRun
 from builder.executors import ExecutorOptions, RankLost, RunOutcome, run_ranks
 from builder.folders import lock_folder, output_errors, write_error
 from builder.rejects import Reject
-from builder.shards import Settings, Shard, StageFolder, digest, merge_counts
+from builder.shards import Settings, Shard, ShardProgress, StageFolder, digest, merge_counts
 
 _POLL_SECONDS = 0.5
 _SHOWN = 3
@@ -43,11 +44,11 @@ class Progress(Protocol):
 class Stage:
     """What a stage is: its name, folder, settings, planned shards, and the datatrove steps that make given shards.
 
-    ``steps`` gets the shards that are still missing, one for each rank, and the digest of the settings;
+    ``steps`` gets the shards that are still missing and the digest of the settings;
     ``left_out`` is what planning already set aside; ``notes`` go into the manifest and, other than settings, may change.
     ``before_planning`` runs when the folder is known to be made with these settings, before it is looked what is missing.
-    ``describe`` makes a note for the progress display of what running shards count. ``uses_gpu``: whether its ranks are
-    given the GPUs of the options.
+    ``describe`` makes a note for the progress display of what running shards count. ``gpus``: what a rank has of
+    the GPUs of the options. Shards of which ``together`` says the same are made by one rank.
     """
 
     name: str
@@ -58,9 +59,10 @@ class Stage:
     before_planning: Callable[[], None] = lambda: None
     before_writing: Callable[[], None] = lambda: None
     left_out: Sequence[Reject] = ()
-    notes: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
     describe: Callable[[Mapping[str, Any]], str] = lambda _counts: ""
-    uses_gpu: bool = False
+    gpus: Literal["none", "one", "all"] = "none"
+    together: Callable[[Shard], int] = lambda shard: shard.index
 
     @property
     def missing_path(self) -> Path:
@@ -112,8 +114,8 @@ def run_stage(stage: Stage, options: ExecutorOptions, progress: Progress) -> Sta
             stage.missing_path.unlink(missing_ok=True)
             steps = stage.steps(pending, settings_digest)
             with output_errors(stage.folder.path), _watch(stage, pending, settings_digest, progress):
-                given = options if stage.uses_gpu else replace(options, gpus=0)
-                outcome = run_ranks(steps, len(pending), stage.folder.logs, given)
+                given = _given(stage, options)
+                outcome = run_ranks(steps, len(by_rank(pending, stage.together)), stage.folder.logs, given)
             _check(stage, pending, settings_digest, outcome)
             peak = outcome.peak_memory
         manifest = stage.folder.finish(stage.shards, stage.settings, stage.left_out, stage.notes)
@@ -130,10 +132,25 @@ def run_stage(stage: Stage, options: ExecutorOptions, progress: Progress) -> Sta
     )
 
 
+def _given(stage: Stage, options: ExecutorOptions) -> ExecutorOptions:
+    if stage.gpus == "none":
+        return replace(options, gpus=0)
+    return replace(options, gpus_per_rank=max(1, options.gpus)) if stage.gpus == "all" else options
+
+
+def by_rank(shards: Sequence[Shard], together: Callable[[Shard], int]) -> list[list[Shard]]:
+    """The shards that each rank makes, in order."""
+    ranks: dict[int, list[Shard]] = {}
+    for shard in shards:
+        ranks.setdefault(together(shard), []).append(shard)
+    return list(ranks.values())
+
+
 def _check(stage: Stage, pending: Sequence[Shard], settings_digest: str, outcome: RunOutcome) -> None:
     missing = {
         shard.file_name: outcome.errors.get(rank)
-        for rank, shard in enumerate(pending)
+        for rank, shards in enumerate(by_rank(pending, stage.together))
+        for shard in shards
         if not stage.folder.is_done(shard, settings_digest)
     }
     if not missing:
@@ -184,7 +201,8 @@ class _watch:
     def __init__(self, stage: Stage, pending: Sequence[Shard], settings_digest: str, progress: Progress) -> None:
         self._stage, self._digest = stage, settings_digest
         self._open = list(pending)
-        self._all = list(pending)
+        self._weights = {shard.index: shard.weight for shard in pending}
+        self._said: dict[int, ShardProgress] = {}
         self._done = 0
         self._display = progress.stage(stage.name, sum(shard.weight for shard in pending))
         self._stop = threading.Event()
@@ -205,12 +223,20 @@ class _watch:
             self._look()
 
     def _look(self) -> None:
-        finished = [shard for shard in self._open if self._stage.folder.is_done(shard, self._digest)]
-        if finished:
-            self._open = [shard for shard in self._open if shard not in finished]
-            self._done += sum(shard.weight for shard in finished)
-        said = {shard.index: self._stage.folder.progress(shard) for shard in self._all}
-        partly = sum(said[shard.index].share * shard.weight for shard in self._open)
-        before = sum(said[shard.index].before * shard.weight for shard in self._all)
-        counts = merge_counts(one.counts for one in said.values())
+        # two listings, since most of many shards have not begun, and a file that is not there is asked for over a network
+        folder = self._stage.folder
+        there, saying = set(os.listdir(folder.bookkeeping / "records")), set(os.listdir(folder.logs))
+        waiting = []
+        for shard in self._open:
+            done = folder.record_path(shard).name in there and folder.is_done(shard, self._digest)
+            if f"progress-{shard.stem}" in saying:
+                self._said[shard.index] = folder.progress(shard)
+            if done:
+                self._done += shard.weight
+            else:
+                waiting.append(shard)
+        self._open = waiting
+        partly = sum(self._said[shard.index].share * shard.weight for shard in waiting if shard.index in self._said)
+        before = sum(self._said[index].before * weight for index, weight in self._weights.items() if index in self._said)
+        counts = merge_counts(one.counts for one in self._said.values())
         self._report(self._done + int(partly), self._stage.describe(counts), int(before))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 from builder.errors import BuilderError
 from builder.student.inputs import Paragraph
@@ -27,17 +27,31 @@ def parse_line(line: str, number: int) -> Paragraph | None:
     None for an empty line.
 
     Raises:
-        BuilderError: the line is too long, or is a JSON object without a text.
+        BuilderError: the line is too long, is a JSON object without a text, or has half of a surrogate pair.
     """
+    line = line.rstrip("\r\n")
     if len(line) > MAX_LINE:
-        raise BuilderError(f"line {number} has {len(line)} characters, at most {MAX_LINE} are taken; one paragraph a line")
+        raise BuilderError(f"line {number} has more than {MAX_LINE} characters, which is not taken; one paragraph a line")
     line = line.strip()
-    if not line.startswith("{"):
-        return Paragraph(line) if line else None
+    if not line:
+        return None
+    found = _from_json(line, number) if line.startswith("{") else None
+    paragraph = found or Paragraph(line)  # text may happen to start with a brace
+    try:
+        "".join((paragraph.text, *paragraph.section_path, paragraph.article_title, paragraph.journal)).encode()
+    except UnicodeEncodeError as error:
+        raise BuilderError(
+            f"line {number} has half of a surrogate pair ({error}), which is no character; write both or none"
+        ) from error
+    return paragraph
+
+
+def _from_json(line: str, number: int) -> Paragraph | None:
+    """The paragraph of a JSON object; None if it is no JSON."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
-        return Paragraph(line)  # text that happens to start with a brace
+        return None
     text, context = value.get("text"), [value.get(key) for key in _CONTEXT]
     if not isinstance(text, str) or not all(known is None or isinstance(known, str) for known in context):
         raise BuilderError(
@@ -47,8 +61,8 @@ def parse_line(line: str, number: int) -> Paragraph | None:
     return Paragraph(text, (section,) if section else (), article, journal)
 
 
-def read_lines(stream: TextIO) -> Iterator[str]:
-    """Lines of a file or of standard input, none longer than :data:`MAX_LINE` and a little.
+def read_lines(stream: IO[str]) -> Iterator[str]:
+    """Lines of a file or of standard input in strict UTF-8, none longer than :data:`MAX_LINE` and a little.
 
     Raises:
         BuilderError: the input is not UTF-8.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pipelines.cli_more import STUDENT
+from pipelines.cli_more import DEVICE, STUDENT
 
 _THERE = click.Path(path_type=Path, exists=True, resolve_path=True)
 
@@ -44,7 +44,7 @@ _THERE = click.Path(path_type=Path, exists=True, resolve_path=True)
     "--candidates", type=click.IntRange(1), default=4, show_default=True, help="Times --count that are compared by content."
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed gives the same list.")
-@click.option("--device", default="auto", show_default=True, help="Where the student computes: auto, cpu or cuda.")
+@DEVICE
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads to compute with.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for machines.")
 def select(

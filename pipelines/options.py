@@ -74,6 +74,15 @@ class StageRun:
         else:
             show_stages([asdict(report)])
 
+    def show_trials(self, trials: list[dict[str, Any]]) -> None:
+        """Print what recipes would give."""
+        from pipelines.display_assemble import show_trials
+
+        if self.as_json:
+            click.echo(json.dumps(trials))
+        else:
+            show_trials(trials)
+
     def show_dataset(self, report: dict[str, Any]) -> None:
         """Print what a build did."""
         from pipelines.display import show_build
@@ -130,7 +139,8 @@ def stage_options(
             "--gpus",
             type=click.IntRange(0),
             default=0,
-            help="GPUs for the stages that use them, one for each shard at once. [default: none]",
+            help="GPUs for the stages that use them: one for each shard at once; for train all at once. "
+            "[default: all of this machine; of Slurm and Ray none, so that the CPU computes]",
         ),
         click.option(
             "--executor",
@@ -142,7 +152,13 @@ def stage_options(
         ),
         click.option("--partition", default="", help="Slurm partition."),
         click.option("--time", default="24:00:00", show_default=True, help="Slurm time limit of a job."),
-        click.option("--mem-per-cpu-gb", type=int, default=4, show_default=True, help="Memory asked of Slurm or Ray."),
+        click.option(
+            "--mem-per-cpu-gb",
+            type=int,
+            default=4,
+            show_default=True,
+            help="Memory asked of Slurm or Ray for each CPU of a shard: one, or 8 with a GPU (fewer on small nodes).",
+        ),
         click.option("--ray-address", default="", help="Address of a Ray cluster. [default: start one here]"),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for machines."),
     )

@@ -30,7 +30,9 @@ _DATA: Final = Path(__file__).parent / "data"
 TRAIN_LABELS: Final = _DATA / "pmc-train.jsonl"
 #: 400 paragraphs of the 122 PLOS articles of :data:`builder.fetch.SAMPLE_CORPUS`.
 PLOS_LABELS: Final = _DATA / "plos-sample.jsonl"
-#: The rubric that both were read by.
+#: 2,000 paragraphs that `biomed-builder select` chose to be labelled next, without labels.
+NEXT_LABELS: Final = _DATA / "pmc-next.jsonl"
+#: The rubric that the labelled ones were read by.
 RUBRIC: Final = _DATA / "rubric-v1.md"
 
 #: Columns of :data:`builder.schema.PARAGRAPH_SCHEMA` to read for a join: the first three find the paragraph.

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from datatrove.pipeline.base import PipelineStep
 
+from builder.executors.gpus import gpus_here
 from builder.executors.local import LocalExecutor
 from builder.executors.options import ExecutorKind, ExecutorOptions
 from builder.executors.rank import MAX_WORKER_DEATHS, RankLost, RunOutcome
@@ -26,6 +27,7 @@ __all__ = [
     "LocalExecutor",
     "RankLost",
     "RunOutcome",
+    "gpus_here",
     "run_ranks",
 ]
 

@@ -6,11 +6,9 @@ The pool notices dead workers, its workers end when the parent does, and it fini
 from __future__ import annotations
 
 import multiprocessing
-import multiprocessing.connection
 import os
 import signal
 import sys
-import threading
 from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -24,6 +22,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from builder.executors.options import VISIBLE_DEVICES, ExecutorOptions
 from builder.executors.rank import MAX_WORKER_DEATHS, RankLost, RankResult, RunOutcome, Tally, run_rank
+from builder.parent import end_with_parent
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
@@ -116,20 +115,26 @@ class _PoolRun:
                     f"the worker was killed {MAX_WORKER_DEATHS} times, most likely for want of memory; use fewer --workers"
                 )
         self._running.clear()
+        # the pool has told its other workers to end, which one that is just starting may not hear
+        self._kill()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._pool = self._new_pool()
 
     def stop(self) -> None:
         """End the workers; at once if ranks are still running (Ctrl-C)."""
         if self._running:
-            for process in multiprocessing.active_children():
-                process.kill()
+            self._kill()
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _kill(self) -> None:
+        """End the pool's workers, and no other process of whoever runs this."""
+        for process in list((self._pool._processes or {}).values()):  # kill_workers() comes with Python 3.14
+            process.kill()
 
 
 def _start_worker(log: str, devices: SimpleQueue[str] | None) -> None:
     """Prepare a worker: end with the parent, leave Ctrl-C to it, write to a log instead of its terminal, take a GPU."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(descriptor, sys.stderr.fileno())
@@ -137,13 +142,6 @@ def _start_worker(log: str, devices: SimpleQueue[str] | None) -> None:
     os.close(descriptor)
     if devices is not None:
         os.environ[VISIBLE_DEVICES] = devices.get()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
 
 
 def _run_rank(payload: bytes, rank: int) -> RankResult:

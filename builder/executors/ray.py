@@ -47,7 +47,7 @@ def run_on_ray(steps: Sequence[PipelineStep], ranks: int, logs: Path, options: E
     if ours:
         _connect(ray, options.ray_address)
     try:
-        run = _RayRun(ray, RayExecutor(steps, ranks, logs, options), ranks, options)
+        run = _RayRun(ray, RayExecutor(steps, ranks, logs, options, _cpus(ray, options)), ranks, options)
         run.run()
     finally:
         if ours:
@@ -73,16 +73,25 @@ def _knock(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
 
 
+def _cpus(ray: ModuleType, options: ExecutorOptions) -> int:
+    """Of each rank."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return options.cpus_of_task([(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes])
+
+
 class RayExecutor(RayPipelineExecutor):
     """What a task loads and runs: datatrove's pipeline, logs and statistics."""
 
-    def __init__(self, steps: Sequence[PipelineStep], ranks: int, logs: Path, options: ExecutorOptions) -> None:
+    def __init__(
+        self, steps: Sequence[PipelineStep], ranks: int, logs: Path, options: ExecutorOptions, cpus: int = 1
+    ) -> None:
         super().__init__(
             list(steps),
             tasks=ranks,
             workers=options.ranks_at_once(ranks),
+            cpus_per_task=cpus,
             mem_per_cpu_gb=options.mem_per_cpu_gb,
-            gpus_per_task=options.gpus_per_rank,
+            gpus_per_task=options.gpus_of_task,
             logging_dir=str(logs),
             skip_completed=False,
         )
@@ -102,7 +111,8 @@ class _RayRun:
         self._waiting = deque(range(ranks))
         self._running: dict[Any, int] = {}
         self._deaths: Counter[int] = Counter()
-        self._wanted = {"CPU": 1, "GPU": options.gpus_per_rank, "memory": options.mem_per_cpu_gb * 2**30}
+        cpus = executor.cpus_per_task
+        self._wanted = {"CPU": cpus, "GPU": options.gpus_of_task, "memory": cpus * options.mem_per_cpu_gb * 2**30}
         self._fitted = time.monotonic()
         self.tally = Tally()
 
@@ -155,8 +165,8 @@ class _RayRun:
     def _too_large(self) -> str:
         gpus = f", {self._wanted['GPU']} GPU" if self._wanted["GPU"] else ""
         return (
-            f"no node of the Ray cluster has 1 CPU{gpus} and {self._wanted['memory'] // 2**30} GB of memory, which each "
-            f"shard is given; use a smaller --mem-per-cpu-gb, or add nodes"
+            f"no node of the Ray cluster has {self._wanted['CPU']} CPU{gpus} and {self._wanted['memory'] // 2**30} GB of "
+            f"memory, which each shard is given; use a smaller --mem-per-cpu-gb, or add nodes"
         )
 
     def _give_up(self) -> None:

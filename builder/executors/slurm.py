@@ -26,7 +26,7 @@ from builder.atomic import atomic_path
 from builder.errors import BuilderError
 from builder.executors.options import ExecutorOptions
 from builder.executors.rank import MAX_WORKER_DEATHS, RankLost, RankResult, RunOutcome, Tally, run_rank
-from builder.executors.slurm_queue import Queue, State
+from builder.executors.slurm_queue import Queue, State, nodes_of
 
 #: Slurm's default for the largest array is 1001; with more ranks, an element takes several, one after the other.
 MAX_ELEMENTS = 1000
@@ -56,8 +56,9 @@ class SlurmExecutor(SlurmPipelineExecutor):
             workers=options.ranks_at_once(ranks),
             time=options.time,
             partition=options.partition,
+            cpus_per_task=options.cpus_of_task(nodes_of(options.partition) if options.gpus else ()),
             mem_per_cpu_gb=options.mem_per_cpu_gb,
-            gpus_per_task=options.gpus_per_rank,
+            gpus_per_task=options.gpus_of_task,
             qos="",
             job_name=re.sub(r"[^\w.-]", "_", f"biomed-{logs.parents[1].name}"),
             logging_dir=str(logs),
@@ -86,7 +87,8 @@ class SlurmExecutor(SlurmPipelineExecutor):
         """What each element runs."""
         pickled = self.logging_dir.resolve_paths("executor.pik")
         launch = shlex.join([sys.executable, "-m", "datatrove.tools.launch_pickled_pipeline", pickled])
-        return str(self.get_launch_file_contents({}, f"srun -l -n 1 {launch}"))
+        # srun does not take the number of CPUs over from sbatch (https://slurm.schedmd.com/srun.html, since 22.05)
+        return str(self.get_launch_file_contents({}, f"srun -l -n 1 -c {self.cpus_per_task} {launch}"))
 
     def prepare(self, ranks: Sequence[int]) -> list[str]:
         """Write what the jobs load; sbatch's options for an array that makes ``ranks``."""

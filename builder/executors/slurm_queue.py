@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from collections import Counter
@@ -172,3 +173,16 @@ def _clean_environment() -> dict[str, str]:
     if "SLURM_JOB_ID" not in os.environ:
         return dict(os.environ)
     return {name: value for name, value in os.environ.items() if not name.startswith("SLURM_") or name == "SLURM_CONF"}
+
+
+def nodes_of(partition: str) -> list[tuple[int, int]]:
+    """CPUs and GPUs of each node of a partition that has GPUs; empty where Slurm does not say."""
+    command = ["sinfo", "--noheader", "--Node", f"--partition={partition}", "--format=%c|%G"]
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return []
+    rows = [line.split("|", 1) for line in run.stdout.splitlines() if "|" in line]
+    # gpu:2, gpu:a100:8(S:0-1), or several with commas between them
+    nodes = [(cpus.strip(" +"), sum(map(int, re.findall(r"\bgpu(?::[^:,()]+)?:(\d+)", gres)))) for cpus, gres in rows]
+    return [(int(cpus), gpus) for cpus, gpus in nodes if cpus.isdecimal() and gpus]

@@ -22,8 +22,9 @@ from builder.selection.corpus import Corpus
 from builder.selection.diversity import BLOCK, spread
 from builder.selection.known import Known
 from builder.selection.pool import Candidates, Pool, candidates, id_hashes, opinions_of
-from builder.selection.student import READ_COLUMNS, Reader
+from builder.selection.student import Reader
 from builder.selection.uncertainty import Opinions, errors, uncertainty
+from builder.student.inputs import PARAGRAPH_COLUMNS
 
 #: Columns of a chosen paragraph that name it.
 NAME_COLUMNS: Final = ("id", "pmcid", "path", "text_sha256")
@@ -176,7 +177,7 @@ def _first_pass(
 
 
 def _ask(corpus: Corpus, reader: Reader, rows: NDArray[np.int64]) -> Opinions:
-    return Opinions.join([reader.opinions(batch) for batch in corpus.read(rows, READ_COLUMNS)])
+    return Opinions.join([reader.opinions(batch) for batch in corpus.read(rows, PARAGRAPH_COLUMNS)])
 
 
 # the second pass
@@ -186,7 +187,7 @@ def _embed(corpus: Corpus, reader: Reader, best: Candidates, report: Report) -> 
     """Embeddings [n, width] and names of the candidates, in their order."""
     order = np.argsort(best["row"])
     vectors, names, done = [], [], 0
-    for batch in corpus.read(best["row"][order], (*READ_COLUMNS, *NAME_COLUMNS)):
+    for batch in corpus.read(best["row"][order], (*PARAGRAPH_COLUMNS, *NAME_COLUMNS)):
         vectors.append(reader.embeddings(batch))
         names.append(batch.select(list(NAME_COLUMNS)))
         done += batch.num_rows

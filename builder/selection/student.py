@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -12,16 +12,15 @@ from numpy.typing import NDArray
 from builder.errors import StudentError
 from builder.schema import EDUCATIONAL_SCORES
 from builder.selection.uncertainty import Opinions, score_variance
+from builder.steps.propagate import paragraphs_of
+from builder.student.predictions import probabilities
 
 if TYPE_CHECKING:
     from builder.student.predictor import Predictor
 
-#: Columns of a batch that the student reads.
-READ_COLUMNS = ("text", "section_path", "article_title", "journal")
-
 
 class Reader(Protocol):
-    """Reads batches with :data:`READ_COLUMNS`."""
+    """Reads batches with :data:`builder.student.inputs.PARAGRAPH_COLUMNS`."""
 
     def opinions(self, batch: pa.RecordBatch) -> Opinions:
         """What it says of each row."""
@@ -47,8 +46,7 @@ class StudentReader:
 
     def opinions(self, batch: pa.RecordBatch) -> Opinions:
         """By the logits, divided by the student's temperatures."""
-        logits = self._predictor.logits(_paragraphs(batch))
-        found = {head: _softmax(values / self._predictor.config.temperatures[head]) for head, values in logits.items()}
+        found = probabilities(self._predictor.logits(paragraphs_of(batch)), self._predictor.config.temperatures)
         scores = found["educational_score"]
         mean = scores @ np.asarray(EDUCATIONAL_SCORES, dtype=np.float64)
         return Opinions(found["domain"], found["document_type"], mean, score_variance(scores))
@@ -59,7 +57,7 @@ class StudentReader:
         Raises:
             StudentError: they are no numbers.
         """
-        return unit(np.asarray(self._predictor.embed(_paragraphs(batch)), dtype=np.float32))
+        return unit(np.asarray(self._predictor.embed(paragraphs_of(batch)), dtype=np.float32))
 
 
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -72,20 +70,3 @@ def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         raise StudentError("the student's embeddings are no numbers; is its folder damaged?")
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
-
-
-def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
-    if not np.isfinite(logits).all():
-        raise StudentError("the student's outputs are no numbers; is its folder damaged?")
-    powers: NDArray[np.float64] = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
-
-
-def _paragraphs(batch: pa.RecordBatch) -> list[Any]:
-    from builder.student.inputs import Paragraph
-
-    columns = [batch[name].to_pylist() for name in READ_COLUMNS]
-    return [
-        Paragraph(text or "", tuple(title or "" for title in sections or ()), article or "", journal or "")
-        for text, sections, article, journal in zip(*columns, strict=True)
-    ]

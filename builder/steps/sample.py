@@ -27,6 +27,7 @@ from builder.annotation.sampling import (
     uniform,
 )
 from builder.annotation.strata import FACT_COLUMNS, VALUES, Names, stratum, value_codes
+from builder.dataset.identity import article_of
 from builder.errors import EmptyResult, SourceError
 from builder.rejects import Reject
 from builder.schema import PARAGRAPH_SCHEMA, SAMPLE_SCHEMA
@@ -176,7 +177,7 @@ class DrawSample(PipelineStep):
             )
         for name in only:
             if name not in found or name in refused:
-                yield Reject(name.rsplit("_p", 1)[0], name, OTHER_LICENSE if name in refused else NO_SUCH_ID, name)
+                yield Reject(article_of(name), name, OTHER_LICENSE if name in refused else NO_SUCH_ID, name)
         yield Count("paragraphs drawn", len(chosen))
         yield from self._text(Drawn(np.array(chosen, OFFERED), np.full(len(chosen), np.nan)))
 

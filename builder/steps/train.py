@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,9 @@ from datatrove.pipeline.base import PipelineStep
 from loguru import logger
 
 from builder.annotation.origin import label_origins
+from builder.dataset.identity import article_of
 from builder.errors import LabelError
+from builder.rejects import Reject, count_rejects, write_rejects
 from builder.shards import Shard, ShardProgress, StageFolder
 from builder.student.config import HEADS
 from builder.student.examples import Example
@@ -28,6 +31,8 @@ _PROBABILITIES = {
 }
 #: Fewer examples than this cannot be split into articles to train on and articles to measure on.
 MIN_EXAMPLES = 20
+#: Why a label is left out.
+NOT_FOUND, OTHER_TEXT = "label: no paragraph with its id", "label: its paragraph has another text now"
 
 
 class TrainStudent(PipelineStep):
@@ -35,7 +40,7 @@ class TrainStudent(PipelineStep):
 
     name = "Train student"
     type = "🎓 - TRAINER"
-    columns = ("id", "pmcid", "article_id", *PARAGRAPH_COLUMNS)
+    columns = ("id", "pmcid", "article_id", "text_sha256", *PARAGRAPH_COLUMNS)
 
     def __init__(
         self,
@@ -57,14 +62,29 @@ class TrainStudent(PipelineStep):
         from builder.student.trainer import train
 
         labels = self._labels()
-        examples = annotated_examples(data, labels)
-        if len(examples) < MIN_EXAMPLES:
-            where = ", ".join(str(folder.path) for folder in self.annotations)
-            raise LabelError(f"{where} gives {len(examples)} examples to train on; at least {MIN_EXAMPLES} are needed")
+        examples, left_out = annotated_examples(data, labels)
+        self._check(examples, left_out, labels.num_rows)
         said = {name: sorted(labels[name].unique().to_pylist()) for name in ("annotator", "rubric_version")}
         facts = {**label_origins(self.annotations), **{name: ", ".join(values) for name, values in said.items()}}
-        train(examples, self.training, self.folder.path, self._report, facts)
-        self.folder.write_record(self.shard, self.settings_digest, len(examples), {"labels used": len(examples)})
+
+        def record() -> None:
+            write_rejects(self.folder.rejects / f"{self.shard.stem}.parquet", left_out)
+            counts = {"labels used": len(examples), **count_rejects(left_out)}
+            self.folder.write_record(self.shard, self.settings_digest, len(examples), counts)
+
+        train(examples, self.training, self.folder.path, self._report, facts, record)
+
+    def _check(self, examples: Sequence[Example], left_out: Sequence[Reject], labels: int) -> None:
+        where = ", ".join(str(folder.path) for folder in self.annotations)
+        if 2 * len(left_out) > labels:
+            reasons = Counter(reject.reason.removeprefix("label: ") for reject in left_out)
+            raise LabelError(
+                f"{len(left_out)} of the {labels} labels in {where} are not of the paragraphs here "
+                f"({'; '.join(f'{count}: {reason}' for reason, count in sorted(reasons.items()))}): "
+                f"give the paragraphs that were annotated, or annotate these"
+            )
+        if len(examples) < MIN_EXAMPLES:
+            raise LabelError(f"{where} gives {len(examples)} examples to train on; at least {MIN_EXAMPLES} are needed")
 
     def _labels(self) -> pa.Table:
         files = [folder.path / record.file for folder in self.annotations for record in folder.records()]
@@ -75,15 +95,40 @@ class TrainStudent(PipelineStep):
         logger.info(f"{what}: {done} of {total}")
 
 
-def annotated_examples(paragraphs: Iterable[pa.RecordBatch], annotations: pa.Table) -> list[Example]:
+def annotated_examples(paragraphs: Iterable[pa.RecordBatch], annotations: pa.Table) -> tuple[list[Example], list[Reject]]:
     """Training examples: each annotated paragraph with what the student reads of it; ``group`` is the article.
 
     A paragraph that several annotators judged has the mean of their probabilities, and the likeliest classes as its labels.
+    Labels that are of no paragraph here, or of another text under the same id, are left out; the rejects say which.
     """
     labels: dict[str, list[dict[str, Any]]] = {}
     for row in annotations.to_pylist():
         labels.setdefault(row["id"], []).append(row)
-    return [_example(row, labels[row["id"]]) for batch in paragraphs for row in batch.to_pylist() if row["id"] in labels]
+    examples, left_out, found = [], [], set()
+    for row in (row for batch in paragraphs for row in batch.to_pylist() if row["id"] in labels):
+        found.add(row["id"])
+        judgements = labels[row["id"]]
+        fitting = [label for label in judgements if _is_of(label, row)]
+        left_out += [_reject(label, OTHER_TEXT) for label in judgements if not _is_of(label, row)]
+        if fitting:
+            examples.append(_example(row, fitting))
+    left_out += [_reject(label, NOT_FOUND) for name, rows in labels.items() if name not in found for label in rows]
+    return examples, left_out
+
+
+def _is_of(label: dict[str, Any], paragraph: dict[str, Any]) -> bool:
+    """Whether a label is of the paragraph as it is now.
+
+    ``text_sha256`` is of the paragraph when it was annotated, and null where nobody noted it. What the annotator read may
+    differ from it in detail, and is the paragraph's text where the extraction has come to give just that.
+    """
+    return label["text_sha256"] is None or paragraph["text_sha256"] in (label["text_sha256"], label["judged_text_sha256"])
+
+
+def _reject(label: dict[str, Any], reason: str) -> Reject:
+    name = label["id"] or ""
+    detail = f"{label['annotator']} judged text {label['text_sha256']}"
+    return Reject(article_of(name), label["path"] or name, reason, detail, label["id"])
 
 
 def _example(paragraph: dict[str, Any], judgements: Sequence[dict[str, Any]]) -> Example:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from builder.annotation.labels import TRAIN_LABELS
 from builder.student.config import HEADS, StudentConfig
 from builder.student.encoder import DEFAULT_ENCODER
 
 _TEMPLATE = Path(__file__).parent / "card.md.jinja"
+#: A repository of the Hub at a commit, as an encoder is named in a trained student's configuration.
+_PINNED = re.compile(r"([\w.-]+/[\w.-]+)@[0-9a-f]{40}")
 _PLOT = Path(__file__).parent / "calibration.svg.jinja"
 
 
@@ -23,9 +29,13 @@ def render_card(config: StudentConfig, metrics: dict[str, Any], weight_bytes: in
         config=config,
         training=config.training,
         metrics=metrics,
+        fold_means=_means(metrics.get("folds", [])),
         heads=HEADS,
+        shipped_labels=TRAIN_LABELS.name,
         megabytes=f"{weight_bytes / 1e6:.1f}",
-        base_model=f"sentence-transformers/{DEFAULT_ENCODER}" if config.encoder == DEFAULT_ENCODER else None,
+        base_model=_base_model(config.encoder),
+        license="apache-2.0" if config.encoder == DEFAULT_ENCODER else None,
+        rates=_rates(config),
     )
 
 
@@ -33,6 +43,28 @@ def render_plot(calibration: dict[str, Any]) -> str:
     """A reliability diagram as SVG, of the report of :func:`builder.student.calibration.calibrate`."""
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     return environment.from_string(_PLOT.read_text(encoding="utf-8")).render(calibration=calibration)
+
+
+def _base_model(encoder: str) -> str | None:
+    """The encoder's repository on the Hub; None for a folder."""
+    if encoder == DEFAULT_ENCODER:
+        return f"sentence-transformers/{DEFAULT_ENCODER}"
+    pinned = _PINNED.fullmatch(encoder)
+    return pinned[1] if pinned else None
+
+
+def _rates(config: StudentConfig) -> str:
+    """Learning rates of what is trained of the encoder."""
+    if config.tuning == "frozen":
+        return "0 (encoder)"
+    full = config.tuning == "full"
+    return f"{config.training['encoder_rate' if full else 'adapter_rate']} ({'encoder' if full else 'adapters'})"
+
+
+def _means(folds: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    """Metric -> its mean over folds; None where a fold has none."""
+    of = {name: [fold[name] for fold in folds] for name in (folds[0] if folds else ())}
+    return {name: None if None in values else fmean(v for v in values if v is not None) for name, values in of.items()}
 
 
 def _number(value: float | None) -> str:

@@ -85,6 +85,11 @@ def restore(folder: Path, state: TrainingState, fingerprint: dict[str, Any]) -> 
     return True
 
 
+def forget(folder: Path) -> None:
+    """Remove the saved state of a training whose network is not needed any more."""
+    (folder / _FILE).unlink(missing_ok=True)
+
+
 def check_fingerprint(folder: Path, kept: dict[str, Any], fingerprint: dict[str, Any]) -> None:
     """Refuse what a run with other settings or other examples left in ``folder``.
 

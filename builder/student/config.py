@@ -31,6 +31,10 @@ PLOT_FILE = "calibration.svg"
 FORMAT_VERSION = 2
 #: Older formats that are read: 1 had no title, no other pooling than the mean, and named the layers with adapters.
 _READ_VERSIONS = (1, FORMAT_VERSION)
+#: The least of each whole number, and the most of any number: far above what an encoder takes.
+_LEAST = {"max_length": 1, "section_tokens": 0, "title_tokens": 0, "lora_rank": 1}
+_MOST = 1_000_000
+_JSON = {str: "string", dict: "object"}
 #: The student that comes with the project.
 SHIPPED_STUDENT = Path(__file__).parent / "shipped"
 
@@ -91,7 +95,7 @@ def load_config(folder: Path) -> StudentConfig:
         raise StudentError(
             f"{folder} is no student folder: {CONFIG_FILE} is missing. Train one, or give another."
         ) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StudentError(f"{path} is malformed: {error}. Train the student again.") from error
     return config
 
@@ -101,12 +105,39 @@ def _check(config: StudentConfig, path: Path) -> None:
         raise StudentError(f"{path} has format version {config.format_version}, this program reads {_READ_VERSIONS}")
     if config.labels != HEADS:
         raise StudentError(f"{path} has the classes {config.labels}, this program has {HEADS}: train the student again")
-    if set(config.temperatures) != set(HEADS) or not all(value > 0 for value in config.temperatures.values()):
+    if set(config.temperatures) != set(HEADS) or not all(map(_positive, config.temperatures.values())):
         raise StudentError(f"{path} needs one positive temperature a head, found {config.temperatures}")
     if config.pooling not in get_args(Pooling):
         raise StudentError(f"{path} asks for {config.pooling} pooling; this program knows {get_args(Pooling)}")
     if config.tuning not in get_args(Tuning):
         raise StudentError(f"{path} says the encoder's tuning is {config.tuning}; this program knows {get_args(Tuning)}")
+    for name, least in _LEAST.items():
+        value = getattr(config, name)
+        if type(value) is not int or not least <= value <= _MOST:
+            raise StudentError(f"{path} needs a whole number from {least} to {_MOST} as {name}, found {value!r:.60}")
+    if not _positive(config.lora_alpha):
+        raise StudentError(f"{path} needs a positive number as lora_alpha, found {config.lora_alpha!r:.60}")
+    for name, kind in (("encoder", str), ("encoder_sha256", str), ("training", dict)):
+        if not isinstance(getattr(config, name), kind):
+            raise StudentError(f"{path} needs a JSON {_JSON[kind]} as {name}, found {getattr(config, name)!r:.60}")
+
+
+def _positive(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value <= _MOST
+
+
+def check_encoder(base: Path, config: StudentConfig) -> None:
+    """Refuse an encoder folder that is not the one the student was trained on.
+
+    Raises:
+        StudentError: its weights have another hash.
+    """
+    actual = sha256_of(base / WEIGHTS_FILE)
+    if actual != config.encoder_sha256:
+        raise StudentError(
+            f"the student was trained on an encoder with sha256 {config.encoder_sha256}, {base} has {actual}: "
+            f"give the encoder it was trained on, or train again"
+        )
 
 
 def student_digest(folder: Path) -> str:

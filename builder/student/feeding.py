@@ -22,10 +22,15 @@ class Feeder:
     def __init__(self, examples: Sequence[Example], settings: TrainingSettings, encoder: Path) -> None:
         inputs = InputEncoder(encoder, settings.max_length, settings.section_tokens, settings.title_tokens)
         whole = [example.paragraph for example in examples]
+        self._settings = settings
         untitled = [replace(paragraph, article_title="", journal="") for paragraph in whole]
         alone = [replace(paragraph, section_path=()) for paragraph in untitled]
-        self._variants = [inputs.encode(paragraphs) for paragraphs in (whole, untitled, alone)]
-        self._settings = settings
+        # those that no epoch can ask for are not tokenized
+        without_title, without_sections = settings.title_dropout > settings.context_dropout, settings.context_dropout > 0
+        self._variants = [
+            inputs.encode(paragraphs if is_used else ())
+            for paragraphs, is_used in ((whole, True), (untitled, without_title), (alone, without_sections))
+        ]
         self._targets = targets_of(examples)
         self._weights = torch.tensor([example.weight for example in examples])
 
@@ -34,11 +39,15 @@ class Feeder:
         settings = self._settings
         chooser = random.Random(f"{settings.seed}:context:{number}")
         encoded = []
-        for variants in zip(*self._variants, strict=True):
+        for index in range(len(self._weights)):
             value = chooser.random()
             dropped = 2 if value < settings.context_dropout else 1 if value < settings.title_dropout else 0
-            encoded.append(variants[dropped])
+            encoded.append(self._variants[dropped][index])
         return encoded, epoch_batches([len(item.ids) for item in encoded], settings.batch_size, settings.seed, number)
+
+    def weight_of(self, batch: Sequence[int]) -> float:
+        """What the examples of a batch count together."""
+        return float(self._weights[batch].sum())
 
     def targets(self, batch: Sequence[int]) -> tuple[dict[str, Tensor], Tensor]:
         """Head -> probabilities [batch, classes]; weights [batch]."""

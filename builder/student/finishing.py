@@ -24,6 +24,7 @@ from builder.student.card import render_card, render_plot
 from builder.student.config import CARD_FILE, CONFIG_FILE, HEADS, METRICS_FILE, PLOT_FILE, WEIGHTS_FILE, StudentConfig
 from builder.student.encoder import encoder_folder
 from builder.student.examples import Example
+from builder.student.fingerprint import checkpoint_folder
 from builder.student.network import StudentNetwork
 from builder.student.settings import TrainingSettings
 
@@ -57,7 +58,7 @@ def finish(
     ``run`` is what the run is known by: its settings and the digest of its examples. Temperatures are fitted on what was
     measured. The files are made aside and renamed when all are there.
     """
-    staged = output / "checkpoint" / "result"
+    staged = checkpoint_folder(output) / "result"
     staged.mkdir(parents=True, exist_ok=True)
     examples = [example for part in measured for example in part.examples]
     logits = {head: np.concatenate([part.logits[head] for part in measured]) for head in HEADS}

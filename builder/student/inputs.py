@@ -58,8 +58,12 @@ class InputEncoder:
         self._section_tokens = section_tokens
         self._title_tokens = title_tokens
         self._start, self._between, self._end = _special_tokens(self._tokenizer, folder)
-        special = len(self._start) + len(self._between) + len(self._end)
-        if section_tokens + title_tokens + special >= max_length:
+        self._reserved = _reserved(self._tokenizer)
+        self._separator = self._cut([SECTION_SEPARATOR], len(SECTION_SEPARATOR))[SECTION_SEPARATOR]
+        beside = len(self._start) + len(self._between) + len(self._end)
+        if section_tokens and title_tokens:
+            beside += len(self._separator)
+        if section_tokens + title_tokens + beside >= max_length:
             raise StudentError(
                 f"{section_tokens} tokens for sections and {title_tokens} for the title leave no room in {max_length}"
             )
@@ -68,17 +72,16 @@ class InputEncoder:
         """One :class:`Encoded` for each paragraph."""
         contexts = self._contexts(paragraphs)
         texts = self._tokenizer.encode_batch_fast([paragraph.text for paragraph in paragraphs], add_special_tokens=False)
-        return [self._pair(context, text.ids) for context, text in zip(contexts, texts, strict=True)]
+        return [self._pair(context, self._of_text(text.ids)) for context, text in zip(contexts, texts, strict=True)]
 
     def _contexts(self, paragraphs: Sequence[Paragraph]) -> list[list[int]]:
         """Token ids of what stands before each paragraph; neighbours share it, so each is tokenized once."""
         titles = self._cut([_title(paragraph) for paragraph in paragraphs], self._title_tokens)
         sections = self._cut([SECTION_SEPARATOR.join(p.section_path) for p in paragraphs], self._section_tokens)
-        both = self._cut([SECTION_SEPARATOR], len(SECTION_SEPARATOR))[SECTION_SEPARATOR]
         found = []
         for paragraph in paragraphs:
             title, section = titles[_title(paragraph)], sections[SECTION_SEPARATOR.join(paragraph.section_path)]
-            found.append([*title, *both, *section] if title and section else [*title, *section])
+            found.append([*title, *self._separator, *section] if title and section else [*title, *section])
         return found
 
     def _cut(self, texts: Sequence[str], limit: int) -> dict[str, list[int]]:
@@ -86,7 +89,10 @@ class InputEncoder:
         if not limit:
             return {text: [] for text in distinct}
         encodings = self._tokenizer.encode_batch_fast(distinct, add_special_tokens=False)
-        return {text: encoding.ids[:limit] for text, encoding in zip(distinct, encodings, strict=True)}
+        return {text: self._of_text(encoding.ids)[:limit] for text, encoding in zip(distinct, encodings, strict=True)}
+
+    def _of_text(self, ids: list[int]) -> list[int]:
+        return ids if self._reserved.isdisjoint(ids) else [token for token in ids if token not in self._reserved]
 
     def _pair(self, context: list[int], paragraph: list[int]) -> Encoded:
         room = self._max_length - len(self._start) - len(context) - len(self._between) - len(self._end)
@@ -118,8 +124,17 @@ def _special_tokens(tokenizer: Tokenizer, folder: Path) -> tuple[list[int], list
     return parts[0], parts[1], parts[2]
 
 
+def _reserved(tokenizer: Tokenizer) -> frozenset[int]:
+    """Special tokens that no text may give: a separator ends it, padding is not read. XLM-R's model (unigram) finds them in
+    text even as :func:`load_tokenizer` has it; the token for what it does not know is another matter.
+    """
+    unknown = {token.id for token in tokenizer.model.tokenize("\U0010ffff")}  # no character, so in no vocabulary
+    special = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    return frozenset(special - unknown)
+
+
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of an encoder folder, without truncation and padding.
+    """The tokenizer of an encoder folder, without truncation and padding; ``[SEP]`` in a text is text to it.
 
     Raises:
         StudentError: there is no ``tokenizer.json`` that can be read.
@@ -133,6 +148,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         raise StudentError(f"cannot read {file} as a tokenizer: {error}; save one there with save_pretrained") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True
     return tokenizer
 
 

@@ -20,8 +20,7 @@ from transformers import AutoConfig, AutoModel
 from transformers.utils import logging as transformers_logging
 
 from builder.errors import StudentError
-from builder.fetch import sha256_of
-from builder.student.config import HEADS, WEIGHTS_FILE, Pooling, StudentConfig, load_config
+from builder.student.config import HEADS, WEIGHTS_FILE, Pooling, StudentConfig, check_encoder, load_config
 from builder.student.encoder import encoder_folder
 from builder.student.inputs import Encoded
 
@@ -70,16 +69,11 @@ def load_encoder(folder: Path, attention_dropout: float | None = None) -> nn.Mod
             if attention_dropout is not None and hasattr(settings, name):
                 setattr(settings, name, attention_dropout)
         with _quiet():
-            encoder, report = AutoModel.from_pretrained(
-                folder,
-                config=settings,
-                dtype=torch.float32,
-                attn_implementation="sdpa",
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            try:
+                encoder, report = _load(folder, settings, "sdpa")
+            except ValueError:  # not every architecture has it: DeBERTa does not
+                encoder, report = _load(folder, settings, "eager")
+    except Exception as error:  # whatever the library makes of settings that make no sense
         raise StudentError(f"cannot load an encoder from {folder}: {error}") from error
     missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
     if missing or report["mismatched_keys"]:
@@ -89,6 +83,20 @@ def load_encoder(folder: Path, attention_dropout: float | None = None) -> nn.Mod
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None  # the student pools by itself
     return encoder.eval()  # type: ignore[no-any-return]
+
+
+def _load(folder: Path, settings: Any, attention: str) -> tuple[Any, dict[str, Any]]:
+    """The encoder, and what is said of its tensors."""
+    return AutoModel.from_pretrained(  # type: ignore[no-any-return]
+        folder,
+        config=settings,
+        dtype=torch.float32,
+        attn_implementation=attention,
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+    )
 
 
 def width_of(encoder: nn.Module) -> int:
@@ -103,12 +111,20 @@ def check_length(encoder: nn.Module, max_length: int) -> None:
     Raises:
         StudentError: it has fewer.
     """
-    table = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
-    if isinstance(table, nn.Embedding):
-        # RoBERTa and its kin count from behind the padding's position
-        room = table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
-        if max_length > room:
-            raise StudentError(f"the encoder takes {room} tokens, not {max_length}: give a smaller maximal length")
+    _, room = positions(encoder)
+    if room is not None and max_length > room:
+        raise StudentError(f"the encoder takes {room} tokens, not {max_length}: give a smaller maximal length")
+
+
+def positions(encoder: nn.Module) -> tuple[int, int | None]:
+    """The position of a sequence's first token, and how many tokens there are positions for; None if they have no end."""
+    for module in encoder.modules():
+        table = getattr(module, "position_embeddings", None)
+        if isinstance(table, nn.Embedding):
+            # RoBERTa and its kin count from behind the padding token's id
+            first = 0 if table.padding_idx is None else table.padding_idx + 1
+            return first, table.num_embeddings - first
+    return 0, None
 
 
 @contextmanager
@@ -130,7 +146,8 @@ def load_student(folder: Path, config: StudentConfig | None = None) -> StudentNe
     """The network of a student folder with everything merged: float32, on the CPU, in evaluation mode.
 
     Raises:
-        StudentError: the folder is no student's, is damaged, or was trained on another encoder.
+        StudentError: the folder is no student's, is damaged, was trained on another encoder, or reads more tokens than
+            the encoder takes.
         SourceError: the encoder cannot be fetched.
     """
     config = config or load_config(folder)
@@ -138,23 +155,10 @@ def load_student(folder: Path, config: StudentConfig | None = None) -> StudentNe
     check_encoder(base, config)
     tensors = _read_weights(folder / WEIGHTS_FILE)
     encoder = load_encoder(base)
+    check_length(encoder, config.max_length)
     network = StudentNetwork(encoder, width_of(encoder), config.pooling)
     put_weights(network, tensors, config.lora_alpha / config.lora_rank, folder / WEIGHTS_FILE)
     return network.eval()
-
-
-def check_encoder(base: Path, config: StudentConfig) -> None:
-    """Refuse an encoder folder that is not the one the student was trained on.
-
-    Raises:
-        StudentError: its weights have another hash.
-    """
-    actual = sha256_of(base / WEIGHTS_FILE)
-    if actual != config.encoder_sha256:
-        raise StudentError(
-            f"the student was trained on an encoder with sha256 {config.encoder_sha256}, {base} has {actual}: "
-            f"give the encoder it was trained on, or train again"
-        )
 
 
 def put_weights(network: StudentNetwork, tensors: Mapping[str, Tensor], scale: float, source: Path) -> None:
@@ -214,6 +218,10 @@ def collate(batch: Sequence[Encoded], pad_id: int = 0) -> tuple[Tensor, Tensor, 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise StudentError(f"cannot read the student's weights {path}: {error}") from error
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor.float()).all():
+            raise StudentError(f"the tensor {name} in {path} is not finite: it is damaged, train the student again")
+    return tensors

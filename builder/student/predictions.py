@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from builder import schema
+from builder.errors import StudentError
 
 #: Places that predictions are rounded to.
 DECIMALS = 5
@@ -36,10 +37,26 @@ class Predictions:
 
 
 def labelled(logits: Mapping[str, NDArray[Any]], temperatures: Mapping[str, float]) -> Predictions:
-    """Predictions from logits [texts, classes] by head, divided by the temperature of each head."""
-    found = {head: _softmax(values.astype(np.float64) / temperatures[head]) for head, values in logits.items()}
+    """Predictions from logits; see :func:`probabilities`."""
+    found = probabilities(logits, temperatures)
     mean = (found["educational_score"] * np.asarray(schema.EDUCATIONAL_SCORES, dtype=np.float64)).sum(1)
     return Predictions(found["domain"].round(DECIMALS), found["document_type"].round(DECIMALS), mean.round(DECIMALS))
+
+
+def probabilities(logits: Mapping[str, NDArray[Any]], temperatures: Mapping[str, float]) -> dict[str, NDArray[np.float64]]:
+    """Head -> probabilities [texts, classes] from its logits, divided by its temperature.
+
+    Raises:
+        StudentError: a logit is not a finite number.
+    """
+    scaled = {head: values.astype(np.float64) / temperatures[head] for head, values in logits.items()}
+    for head, values in scaled.items():
+        if not np.isfinite(values).all():
+            raise StudentError(
+                f"the student's logits for {head} are not finite numbers: its weights or its encoder's are damaged, or too "
+                f"large for this engine; try --device cpu, or train the student again"
+            )
+    return {head: _softmax(values) for head, values in scaled.items()}
 
 
 def _softmax(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from builder.errors import StudentError
+from builder.hub import hub_name
 from builder.student.config import HEADS, StudentConfig, load_config
 from builder.student.encoder import encoder_folder
 from builder.student.engines.base import Engine, EngineFacts, PoolingEngine, StreamingEngine
@@ -68,13 +69,19 @@ class Predictor:
 
         return cls.load(student_folder(name, revision, token), device, threads)
 
-    def push_to_hub(self, repo_id: str, **how: Any) -> str:
-        """Publish the folder that this was loaded from; see :func:`builder.student.hub.push_student`."""
-        from builder.student.hub import push_student
+    def push_to_hub(self, repo_id: str, *, private: bool = False, create_pr: bool = False, message: str = "") -> str:
+        """Publish the folder that this was loaded from, as ``biomed-builder publish`` does; the commit.
+
+        Raises:
+            StudentError: it was loaded from no folder, or the folder is not complete.
+            SourceError: something in it must not leave, or the Hub refuses or cannot be reached.
+        """
+        from builder.publishing.publishing import PublishSettings, Silent, publish
 
         if self._folder is None:
             raise StudentError("this student was not loaded from a folder: there is nothing to publish")
-        return push_student(self._folder, repo_id, **how)
+        settings = PublishSettings(hub_name(repo_id), private=private, create_pr=create_pr, message=message)
+        return str(publish(self._folder, settings, Silent())["commit"])
 
     @property
     def facts(self) -> EngineFacts:
@@ -137,8 +144,13 @@ def _inputs_for(engine: Engine, config: StudentConfig) -> InputEncoder:
     """Several processes tokenize for a device that one could not keep busy."""
     where = encoder_folder(config.encoder), config.max_length, config.section_tokens, config.title_tokens
     if isinstance(engine, StreamingEngine):
-        return ProcessInputs(*where, processes=min(_TOKENIZERS, os.cpu_count() or 1))
+        return ProcessInputs(*where, processes=min(_TOKENIZERS, _cores()))
     return InputEncoder(*where)
+
+
+def _cores() -> int:
+    """Those that the process may use: on a cluster's node, what its job was given."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _batches(encoded: Sequence[Encoded], engine: Engine) -> Iterator[list[int]]:

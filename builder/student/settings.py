@@ -55,11 +55,11 @@ class TrainingSettings:
     alpha: float = 48.0
     dropout: float = 0.1
     attention_dropout: float = 0.0
-    max_length: int = 288
+    max_length: int = 256
     section_tokens: int = 48
-    title_tokens: int = 40
-    title_dropout: float = 0.25
-    context_dropout: float = 0.05
+    title_tokens: int = 0
+    title_dropout: float = 0.0
+    context_dropout: float = 0.0
     device: Device = "auto"
     processes: int = 0
     threads: int = 2

@@ -8,11 +8,10 @@ nothing.
 from __future__ import annotations
 
 import multiprocessing
-import multiprocessing.connection
 import os
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from builder.errors import BuilderError
+from builder.parent import end_with_parent
 from builder.student.inputs import Encoded, InputEncoder, Paragraph
 
 #: Paragraphs that a process takes at a time: some hundredths of a second, so that all end together.
@@ -67,9 +68,30 @@ class ProcessInputs(InputEncoder):
         self._pool: ProcessPoolExecutor | None = None
 
     def encode(self, paragraphs: Sequence[Paragraph]) -> list[Encoded]:
-        """One :class:`Encoded` for each paragraph; its ids may be an array."""
+        """One :class:`Encoded` for each paragraph; its ids may be an array.
+
+        Raises:
+            BuilderError: a process was killed, and another one when the paragraphs were given to new ones.
+        """
         if self._processes < 2 or len(paragraphs) < 2 * _PIECE:
             return super().encode(paragraphs)
+        try:
+            return self._shared(paragraphs)
+        except BrokenProcessPool:
+            from loguru import logger
+
+            logger.warning("a process that tokenizes was killed, most likely for want of memory; trying once more")
+            self.close()
+        try:
+            return self._shared(paragraphs)
+        except BrokenProcessPool as error:
+            self.close()
+            raise BuilderError(
+                f"processes that tokenize for the GPU were killed twice in a row, most likely for want of memory: {error}. "
+                f"Give the job more memory or fewer workers, and run it again; it goes on where it stopped"
+            ) from error
+
+    def _shared(self, paragraphs: Sequence[Paragraph]) -> list[Encoded]:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self._processes, context, _start, self._settings)
@@ -86,15 +108,8 @@ class ProcessInputs(InputEncoder):
 def _start(folder: Path, max_length: int, section_tokens: int, title_tokens: int) -> None:
     global _own
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # there are as many processes as there shall be
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     _own = InputEncoder(folder, max_length, section_tokens, title_tokens)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)  # the parent was killed, and nobody else would tell
 
 
 def _tokenize(paragraphs: Sequence[Paragraph]) -> TokenArrays:

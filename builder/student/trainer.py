@@ -4,7 +4,7 @@ A run writes into the student's folder ``output``::
 
     output/
       checkpoint/fold-0/state.pt       while the student of that fold is trained
-      checkpoint/fold-0/outcome.npz    what it says of the articles of its fold, once it is
+      checkpoint/fold-0/outcome.npz    what it says of the articles of its fold, once it is; then its state is removed
       checkpoint/final/state.pt        of the student that is kept; checkpoint/ is gone at the end
       model.safetensors  metrics.json  calibration.svg  README.md  student.json   at the end, in this order
 
@@ -14,9 +14,7 @@ Killed and started again, it goes on with the fold and the step where it was and
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +25,19 @@ from numpy.typing import NDArray
 from builder.atomic import atomic_path
 from builder.errors import EmptyResult, OutputError, StudentError
 from builder.student.building import trained_parameters
-from builder.student.checkpoint import check_fingerprint
+from builder.student.checkpoint import check_fingerprint, forget
 from builder.student.config import HEADS, StudentConfig
 from builder.student.encoder import encoder_folder
 from builder.student.engines.plain import PlainEngine
-from builder.student.examples import Example, digest, first_by_article, in_order, split_by_article
+from builder.student.examples import Example, first_by_article, in_order, split_by_article
+from builder.student.fingerprint import checkpoint_folder, fingerprint_of, remove_checkpoints
 from builder.student.finishing import Measured, finish
 from builder.student.inputs import InputEncoder, Paragraph
 from builder.student.launching import run_job
 from builder.student.network import StudentNetwork
 from builder.student.predictor import Predictor
 from builder.student.settings import TrainingSettings
-from builder.student.training import Job, Progress
+from builder.student.training import Job, Progress, diverged
 
 Logits = dict[str, NDArray[np.float64]]
 
@@ -49,20 +48,25 @@ def train(
     output: Path,
     progress: Progress,
     facts: Mapping[str, Any] | None = None,
+    record: Callable[[], Any] = lambda: None,
 ) -> dict[str, Any]:
     """Train, measure, write the student's folder; returns its metrics.
 
-    ``facts`` stand beside the settings in ``student.json`` (where the labels come from, say).
+    ``facts`` stand beside the settings in ``student.json`` (where the labels come from, say). ``record`` is called when the
+    student is there and before its checkpoints are removed, so that a kill between the two costs no training.
 
     Raises:
-        EmptyResult: no example to train on or none to measure on.
+        EmptyResult: no example to train on, none to measure on, or none that decides when to stop.
         LabelError: an example has a label that is not among the classes.
-        SettingsMismatch: ``output`` has a checkpoint of a run with other settings or examples.
+        SettingsMismatch: ``output`` has a checkpoint of a run with other settings, examples or encoder.
+        StudentError: the training diverges, or a GPU is asked for and there is none.
+        SourceError: the encoder cannot be had.
         OutputError: ``output`` cannot be written.
     """
     ordered = in_order(examples)
-    fingerprint = {**asdict(settings), "examples": digest(ordered)}
-    plan = _plan(ordered, settings, output / "checkpoint", fingerprint)
+    fingerprint = fingerprint_of(settings, ordered)
+    plan = _plan(ordered, settings, checkpoint_folder(output), fingerprint)
+    last = plan[-1][1]
     meter = _Meter(progress, [job.steps for _, job, _ in plan])
     try:
         measured: list[Measured] = []
@@ -72,13 +76,15 @@ def train(
                 outcome = logits_of(network, [example.paragraph for example in unseen], settings)
                 _write_outcome(job, outcome)
             assert outcome is not None
+            if job is not last:  # which is loaded again below
+                forget(job.folder)
             if unseen:
                 measured.append(Measured(unseen, outcome))
             meter.end()
-        last = plan[-1][1]
         final = _trained(last, meter.again)
         metrics = finish(final, settings, last.examples, measured, output, {**fingerprint, **(facts or {})})
-        shutil.rmtree(output / "checkpoint")
+        record()
+        remove_checkpoints(output)
     except OSError as error:
         raise OutputError(f"cannot write the student to {output}: {error}") from error
     return metrics
@@ -103,16 +109,30 @@ def _plan(
             raise EmptyResult(
                 f"{name}: {len(used)} examples to train on and {len(unseen)} to measure on: give labels of more articles"
             )
-        plan.append((name, Job(tuple(used), settings, place, fingerprint), unseen))
+        job = Job(tuple(used), settings, place, fingerprint)
+        training, validation = job.parts()
+        if settings.patience and not (training and validation):
+            raise EmptyResult(
+                f"{name}: {len(training)} examples to train on and {len(validation)} that decide when to stop: "
+                f"give another --validation than {settings.validation}, labels of more articles, or --patience 0"
+            )
+        plan.append((name, job, unseen))
     return plan
 
 
 def _trained(job: Job, progress: Progress) -> StudentNetwork:
-    """The trained network, its weights rounded as they are stored, so that what is measured is what is kept."""
+    """The trained network, its weights rounded as they are stored, so that what is measured is what is kept.
+
+    Raises:
+        StudentError: a weight is no number, or too large to be stored.
+    """
     network = run_job(job, progress)
     with torch.no_grad():
-        for parameter in trained_parameters(network).values():
-            parameter.copy_(parameter.half().float())
+        for name, parameter in trained_parameters(network).items():
+            rounded = parameter.half().float()
+            if not rounded.isfinite().all():
+                raise diverged(f"{name} has weights that are no numbers or too large for float16", job.settings)
+            parameter.copy_(rounded)
     return network
 
 

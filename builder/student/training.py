@@ -1,11 +1,14 @@
 """Trains one network on labelled paragraphs; resumable, the same bytes for the same input.
 
 The state is written into ``folder/state.pt`` every so many steps and after every epoch. Killed and started again, training
-goes on from there and ends with the same weights.
+goes on from there and, on a CPU, ends with the same weights. On a GPU it sees the same examples with the same dropout, and
+sums that have no fixed order there differ in the last bits.
 """
 
 from __future__ import annotations
 
+import math
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +19,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from builder.errors import StudentError
 from builder.student import checkpoint
 from builder.student.building import build_network, trained_parameters
 from builder.student.encoder import encoder_folder
@@ -60,13 +64,24 @@ def fit(job: Job, progress: Progress) -> StudentNetwork:
     Raises:
         SettingsMismatch: the folder has the state of another run.
         LabelError: an example has a label that is not among the classes.
+        StudentError: a GPU is asked for and there is none, or the training diverges.
     """
+    if job.settings.device == "cuda" and not torch.cuda.is_available():
+        raise StudentError(
+            f"torch {torch.__version__} sees no CUDA device: install a CUDA build of torch, or use --device cpu or auto"
+        )
     keep_freed_memory()
     with _deterministic(job.settings):
         accelerator = Accelerator(cpu=not _on_gpu(job.settings), mixed_precision="bf16" if _on_gpu(job.settings) else "no")
         network = build_network(job.settings)
         _Run(job, network, accelerator, progress).go()
     return network.cpu().eval()
+
+
+def diverged(what: str, settings: TrainingSettings) -> StudentError:
+    """The error that says ``what`` is no number any more, and what to do."""
+    tuned = {"frozen": "", "lora": " and --adapter-rate", "full": " and --encoder-rate"}[settings.tuning]
+    return StudentError(f"the training has diverged: {what}. Train again with a lower --head-rate{tuned}.")
 
 
 def _on_gpu(settings: TrainingSettings) -> bool:
@@ -131,16 +146,41 @@ class _Run:
                     parameter.copy_(state.best[name])
 
     def _step(self, encoded: Sequence[Any], batch: Sequence[int]) -> float:
-        own = batch[self.accelerator.process_index :: self.accelerator.num_processes]
-        if not own:  # a last batch smaller than the number of processes: all must take part
-            own = batch[:1]
+        self._seed_step()
+        own, share = self._own_part(batch)
         loss = self._loss(self.model, self.feeder, encoded, own)
         self.state.optimizer.zero_grad()
-        self.accelerator.backward(loss)
+        self.accelerator.backward(loss * share)
         self.accelerator.clip_grad_norm_(trained_parameters(self.network).values(), self.settings.max_gradient)
         self.state.optimizer.step()
         self.state.scheduler.step()
-        return float(loss.item())
+        found = float(loss.item())
+        if not math.isfinite(found):
+            raise diverged(f"the loss of step {self.state.step + 1} is {found}", self.settings)
+        return found
+
+    def _seed_step(self) -> None:
+        """Draws of their own for each process, which a run that goes on draws again.
+
+        One process on a CPU needs none: its generator is in the checkpoint, and those of GPUs and other processes are not.
+        """
+        accelerator = self.accelerator
+        if accelerator.num_processes > 1 or accelerator.device.type != "cpu":
+            name = f"{self.settings.seed}:dropout:{self.state.step}:{accelerator.process_index}"
+            torch.manual_seed(random.Random(name).getrandbits(63))
+
+    def _own_part(self, batch: Sequence[int]) -> tuple[Sequence[int], float]:
+        """What this process takes of a batch, and by what its loss is multiplied.
+
+        The processes' gradients are averaged; weighted so, that is the gradient of one process for the whole batch.
+        """
+        count = self.accelerator.num_processes
+        if count == 1:
+            return batch, 1.0
+        own = batch[self.accelerator.process_index :: count]
+        if not own:  # a batch smaller than the number of processes: all must take part
+            return batch[:1], 0.0
+        return own, count * self.feeder.weight_of(own) / self.feeder.weight_of(batch)
 
     def _loss(self, model: Any, feeder: Feeder, encoded: Sequence[Any], batch: Sequence[int]) -> Tensor:
         device = self.accelerator.device
@@ -160,7 +200,10 @@ class _Run:
             for batch in batches:
                 total += self._loss(self.network, self.validator, encoded, batch).item() * len(batch)
         self.model.train()
-        self.state.note(total / len(self.validation), self.settings.patience)
+        loss = total / len(self.validation)
+        if not math.isfinite(loss):
+            raise diverged(f"the validation loss of epoch {number + 1} is {loss}", self.settings)
+        self.state.note(loss, self.settings.patience)
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:

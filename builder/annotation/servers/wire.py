@@ -9,18 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from builder.errors import ServerError
+from builder.waiting import retry_after
 
 #: A body that is longer is not read to its end (bytes).
 MAX_BODY: Final = 4 * 2**20
-#: A server that asks for a longer pause is asked again after this (seconds).
-MAX_RETRY_AFTER: Final = 300.0
 #: Alternatives asked for at each token: the five scores, or four types and one that is none.
 TOP_LOGPROBS: Final = 5
 
@@ -161,20 +158,6 @@ def check_status(status: int, headers: Mapping[str, str], body: str, where: str)
     if 300 <= status < 400:
         raise ServerError(f"{where} answers {status}, a redirection, which is not followed: give the final --endpoint")
     raise AskFailed(Failure.REFUSED, f"HTTP {status}")
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that ``Retry-After`` asks for, as a number or a date (RFC 9110, 10.2.3); None without a usable one."""
-    value = headers.get("retry-after", "").strip()
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            date = parsedate_to_datetime(value)
-        except (ValueError, TypeError):
-            return None
-        seconds = (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER) if seconds == seconds else None
 
 
 def read_completion(body: Any) -> Completion:

@@ -35,7 +35,7 @@ PMC_REGION: Final = "us-east-1"
 #: Tries of one object: each by the library with its own retries, then again from the start after a pause.
 _ATTEMPTS: Final = 3
 _PAUSE_SECONDS: Final = 0.5
-#: Longest time for one request with all of its retries by the library.
+#: Longest time for the library's retries of one request, and for one request without them.
 _RETRY_SECONDS: Final = 60
 _REQUEST_SECONDS: Final = 60
 #: Bodies in memory at the same time, all downloads together (bytes).
@@ -123,9 +123,17 @@ def metadata_key(number: int, version: int) -> str:
 
 
 class Bucket:
-    """Reads objects; keys are relative to the address's prefix."""
+    """Reads objects; keys are relative to the address's prefix.
 
-    def __init__(self, address: BucketAddress, retry_seconds: float = _RETRY_SECONDS) -> None:
+    ``retry_seconds`` bounds the library's own retries of a request, ``request_seconds`` one request without them.
+    """
+
+    def __init__(
+        self,
+        address: BucketAddress,
+        retry_seconds: float = _RETRY_SECONDS,
+        request_seconds: float = _REQUEST_SECONDS,
+    ) -> None:
         self.address = address
         if address.endpoint and not _ENDPOINT.fullmatch(address.endpoint):
             raise SourceError(
@@ -141,7 +149,7 @@ class Bucket:
                 client_options={
                     "allow_http": address.endpoint.startswith("http://"),
                     "connect_timeout": "5s",
-                    "timeout": timedelta(seconds=min(_REQUEST_SECONDS, retry_seconds)),
+                    "timeout": timedelta(seconds=request_seconds),
                 },
                 retry_config={"max_retries": 8, "retry_timeout": timedelta(seconds=retry_seconds)},
                 **options,  # type: ignore[arg-type]

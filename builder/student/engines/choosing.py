@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from builder.errors import BuilderError
 from builder.student.config import StudentConfig
 from builder.student.engines.base import Engine, PoolingEngine
-from builder.student.engines.compiling import NoCompilerError
+from builder.student.engines.compiling import NoCompilerError, NoFolderError
 from builder.student.engines.exporting import NotForNativeError
 
 #: What a user may ask for.
@@ -19,24 +20,38 @@ def open_engine(folder: Path, config: StudentConfig, device: str = "auto", threa
 
     Raises:
         StudentError: the student cannot be loaded.
-        BuilderError: ``cuda`` is asked for and there is no GPU.
+        BuilderError: ``device`` is none of :data:`DEVICES`, or is ``cuda`` and there is no GPU.
     """
+    if device not in DEVICES:
+        raise BuilderError(
+            f"there is no device {device!r}: give {', '.join(DEVICES)}; which GPU is taken, CUDA_VISIBLE_DEVICES says"
+        )
     if device == "cuda" or (device == "auto" and _gpu_is_there()):
         return _cuda_engine(folder, config)
     return cpu_engine(folder, config, threads)
 
 
 def cpu_engine(folder: Path, config: StudentConfig, threads: int = 1) -> PoolingEngine:
-    """The native engine, or torch where there is no C compiler or the encoder is no BERT."""
+    """The native engine; torch for other encoders than BERT, and with a warning where there is no compiler or folder."""
     from builder.student.engines.native import NativeEngine
 
     try:
         return NativeEngine.load(folder, config, threads)
-    except (NoCompilerError, NotForNativeError):
-        from builder.student.engines.plain import PlainEngine
-        from builder.student.network import load_student
+    except NotForNativeError:
+        pass
+    except (NoCompilerError, NoFolderError) as error:
+        _warn_once(f"{error}; until then torch computes, about half as fast")
+    from builder.student.engines.plain import PlainEngine
+    from builder.student.network import load_student
 
-        return PlainEngine(load_student(folder, config), threads)
+    return PlainEngine(load_student(folder, config), threads)
+
+
+@cache
+def _warn_once(sentence: str) -> None:
+    from loguru import logger
+
+    logger.warning(sentence)
 
 
 def _gpu_is_there() -> bool:

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import platform
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from builder.atomic import atomic_path
 from builder.errors import StudentError
-from builder.fetch import cache_folder
+from builder.fetch import cache_folder, sha256_of
 
 SOURCE = Path(__file__).with_name("native.c")
 #: Contraction is asked for by name, so that compilers with other defaults give the same sums.
 _FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-shared", "-ffp-contract=fast", "-fno-math-errno", "-Wno-psabi")
 _AVX2_FLAGS = ("-mavx2", "-mfma")
 _TIMEOUT_SECONDS = 120
+#: What the compiler said where it failed, by command: a broken one may take all of the time above.
+_failures: dict[tuple[str, ...], str] = {}
 
 
 class NoCompilerError(StudentError):
-    """There is no C compiler, or it cannot compile the native engine."""
+    """There is no C compiler, it cannot compile the native engine, or what it compiles cannot be loaded."""
+
+
+class NoFolderError(StudentError):
+    """There is no folder to keep engines in that this user alone can write."""
 
 
 def machine_flags() -> tuple[str, ...]:
@@ -35,37 +43,102 @@ def machine_flags() -> tuple[str, ...]:
 
 
 def engines_folder() -> Path:
-    """Where exported engines are kept, in the user's cache."""
-    folder = cache_folder() / "engines"
-    folder.mkdir(parents=True, exist_ok=True)
+    """Where compiled and exported engines are kept, in the cache: one folder a user, since what lies there is run.
+
+    Raises:
+        NoFolderError: it cannot be made, or somebody else can write it.
+    """
+    user = os.getuid()
+    folder = cache_folder() / f"engines-{user}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.stat()
+    except OSError as error:
+        raise NoFolderError(_no_folder(folder, error)) from error
+    if found.st_uid != user or found.st_mode & 0o022:
+        raise NoFolderError(
+            f"{folder} belongs to another user or can be written by others, and what lies there would be run: "
+            f"delete it, or set BIOMED_ENRICHED_CACHE to a folder of your own"
+        )
     return folder
 
 
-def compiled(flags: Sequence[str] | None = None) -> Path:
-    """Path of the shared library, compiled first if need be; safe with several processes at once.
+def _no_folder(folder: Path, error: OSError) -> str:
+    return f"cannot keep engines in {folder}: {error}; set BIOMED_ENRICHED_CACHE to a folder that can be written"
 
-    ``flags``: in the place of :func:`machine_flags`.
+
+def compiled(flags: Sequence[str] | None = None) -> ctypes.CDLL:
+    """The shared library, compiled first if need be; safe with several processes at once.
+
+    A library's name ends with its sha256: a damaged one would kill the process, so it is compiled again, as is one that
+    this system cannot load. ``flags``: in the place of :func:`machine_flags`.
 
     Raises:
         NoCompilerError: see there; the sentence says what the compiler said.
+        NoFolderError: see there.
     """
     used = (*_FLAGS, *(machine_flags() if flags is None else flags))
-    key = hashlib.sha256(repr((used, platform.machine(), platform.system())).encode() + SOURCE.read_bytes()).hexdigest()
-    library = engines_folder() / f"native-{key[:16]}.so"
-    if not library.is_file():
+    system = (platform.system(), platform.machine(), *platform.libc_ver())  # homes are shared by unlike machines
+    key = hashlib.sha256(repr((used, system)).encode() + SOURCE.read_bytes()).hexdigest()[:16]
+    folder = engines_folder()
+    try:
+        for library in sorted(folder.glob(f"native-{key}-*.so")):
+            loaded = _loaded(library)
+            if loaded is not None:
+                return loaded
+            library.unlink(missing_ok=True)
+        library = _compiled_into(folder, key, used)
+    except OSError as error:
+        raise NoFolderError(_no_folder(folder, error)) from error
+    try:
+        return ctypes.CDLL(str(library))
+    except OSError as error:
+        raise NoCompilerError(
+            f"cannot load the compiled engine: {error}. If {folder} does not allow programs to run, set "
+            f"BIOMED_ENRICHED_CACHE to a folder that does; else give another compiler by CC"
+        ) from error
+
+
+def _loaded(library: Path) -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(str(library)) if library.stem.endswith(f"-{_digest(library)}") else None
+    except OSError:
+        return None
+
+
+def _digest(library: Path) -> str:
+    return sha256_of(library)[:32]
+
+
+def _compiled_into(folder: Path, key: str, flags: Sequence[str]) -> Path:
+    with tempfile.TemporaryDirectory(prefix="native-") as scratch:
+        made = Path(scratch) / "native.so"
+        _compile(flags, made)
+        library = folder / f"native-{key}-{_digest(made)}.so"
         with atomic_path(library) as temporary:
-            _compile(used, temporary)
+            shutil.copyfile(made, temporary)
     return library
 
 
 def _compile(flags: Sequence[str], target: Path) -> None:
     compiler = os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
     if compiler is None:
-        raise NoCompilerError("no C compiler: none of cc, gcc and clang is there")
-    command = [*compiler.split(), *flags, "-o", str(target), str(SOURCE), "-lm"]
-    try:
-        run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT_SECONDS)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise NoCompilerError(f"cannot run the C compiler {compiler}: {error}") from error
-    if run.returncode != 0:
-        raise NoCompilerError(f"{compiler} cannot compile {SOURCE.name}: {run.stderr.strip()[-500:] or 'no message'}")
+        raise NoCompilerError("no C compiler: none of cc, gcc and clang is there; install one or name it in CC")
+    command = (*compiler.split(), *flags)
+    if command not in _failures:
+        try:
+            run = subprocess.run(
+                [*command, "-o", str(target), str(SOURCE), "-lm"],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_TIMEOUT_SECONDS,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            _failures[command] = f"cannot run the C compiler {compiler}: {error}"
+        else:
+            if run.returncode == 0:
+                return
+            said = run.stderr.strip()[-500:] or "no message"
+            _failures[command] = f"{compiler} cannot compile {SOURCE.name}: {said}"
+    raise NoCompilerError(f"{_failures[command]}; repair it or name another in CC")

@@ -68,9 +68,6 @@ class CudaEngine:
         StudentError: there is no such device, or no way gave the right logits.
     """
 
-    #: A caller need not sort and cut: any number of paragraphs may be given at once, and should be.
-    packs = True
-
     def __init__(
         self,
         network: StudentNetwork,

@@ -9,15 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from builder.atomic import atomic_path
+from builder.atomic import atomic_path, write_text
 from builder.errors import StudentError
-from builder.student.config import HEADS, StudentConfig, student_digest
+from builder.fetch import sha256_of
+from builder.student.config import HEADS, WEIGHTS_FILE, StudentConfig, check_encoder, student_digest
+from builder.student.encoder import encoder_folder
 from builder.student.engines.compiling import engines_folder
 
 if TYPE_CHECKING:
@@ -46,11 +49,16 @@ def exported(folder: Path, config: StudentConfig) -> Path:
     """Path of the exported student, made first if need be; safe with several processes at once.
 
     Raises:
-        StudentError: the student cannot be loaded.
+        StudentError: the student cannot be loaded, or its encoder is no longer the one that it was trained on.
+        SourceError: the encoder cannot be fetched.
         NotForNativeError: its encoder is not a BERT encoder as the native engine computes it.
+        NoFolderError: see :func:`~builder.student.engines.compiling.engines_folder`.
     """
-    key = hashlib.sha256(f"{student_digest(folder)} {config.encoder_sha256} {EXPORT_VERSION}".encode()).hexdigest()
+    base = encoder_folder(config.encoder)
+    parts = (student_digest(folder), config.encoder_sha256, sha256_of(base / "config.json"), EXPORT_VERSION)
+    key = hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
     file = engines_folder() / f"student-{key[:16]}.safetensors"
+    _check_encoder(base, config, file.with_suffix(".encoder"))
     if not file.is_file():
         from safetensors.numpy import save_file
 
@@ -60,6 +68,19 @@ def exported(folder: Path, config: StudentConfig) -> Path:
         with atomic_path(file) as temporary:
             save_file(arrays, temporary, metadata={SHAPE_KEY: json.dumps(shape)})
     return file
+
+
+def _check_encoder(base: Path, config: StudentConfig, checked: Path) -> None:
+    """As :func:`~builder.student.config.check_encoder`, hashing only what has changed since ``checked`` was written: tokens
+    come from this folder, also if the weights come from the export.
+    """
+    found = (base / WEIGHTS_FILE).stat()
+    seen = f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}\n"
+    if checked.is_file() and checked.read_bytes() == seen.encode():
+        return
+    check_encoder(base, config)
+    with suppress(OSError):  # a cache that cannot be written: it is hashed the next time too
+        write_text(checked, seen)
 
 
 def export(network: StudentNetwork) -> tuple[Arrays, dict[str, Any]]:

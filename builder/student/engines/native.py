@@ -65,10 +65,11 @@ class NativeEngine:
     #: All of a batch's states then stay in the cache of one core's share.
     batch_tokens = 1024
 
-    def __init__(self, library: Path, student: Path, threads: int = 1) -> None:
+    def __init__(self, library: ctypes.CDLL, student: Path, threads: int = 1) -> None:
         self._arrays, shape = _read(student)
         self._width: int = shape["width"]
         self._longest = len(self._arrays["positions"])
+        self._has_segments = len(self._arrays["segments"]) > 1
         self._layers = (_Layer * shape["layers"])(*(self._layer(number) for number in range(shape["layers"])))
         self._model = _Model(
             *(shape[name] for name in _NUMBERS),
@@ -77,7 +78,7 @@ class NativeEngine:
             self._norm("embedded"),
             self._layers,
         )
-        self._encode = ctypes.CDLL(str(library)).encode  # releases the interpreter's lock while it runs
+        self._encode = library.encode  # releases the interpreter's lock while it runs
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._threads = threads
 
@@ -87,8 +88,10 @@ class NativeEngine:
 
         Raises:
             NoCompilerError: there is no C compiler.
+            NoFolderError: engines cannot be kept.
             NotForNativeError: the student's encoder is of another kind.
             StudentError: the student cannot be loaded.
+            SourceError: the encoder cannot be fetched.
         """
         return cls(compiled(), exported(folder, config), threads)
 
@@ -116,16 +119,22 @@ class NativeEngine:
             raise StudentError(f"a text has {max(lengths)} tokens, the encoder takes {self._longest}")
         starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
         ids = np.concatenate([np.asarray(item.ids, np.int32) for item in batch])
-        if ids.min() < 0 or ids.max() >= len(self._arrays["words"]):  # C would read beyond the table
-            known = len(self._arrays["words"])
-            raise StudentError(f"a text has the token {ids.max()}, the encoder knows {known}: wrong tokenizer")
         segments = np.concatenate([np.arange(len(item.ids)) >= item.first for item in batch]).astype(np.int32)
+        if not self._has_segments:
+            segments[:] = 0
+        self._check(ids, "words", "token", "wrong tokenizer")
+        self._check(segments, "segments", "segment", "wrong configuration")
         pooled = np.empty((len(batch), self._width), np.float32)
         arrays = (ids, segments, starts)
         pointers = (ctypes.c_void_p(array.ctypes.data) for array in arrays)
         if self._encode(ctypes.byref(self._model), *pointers, len(batch), ctypes.c_void_p(pooled.ctypes.data)):
             raise MemoryError(f"no memory for {starts[-1]} tokens")
         return pooled
+
+    def _check(self, numbers: NDArray[np.int32], table: str, name: str, cause: str) -> None:
+        known = len(self._arrays[table])
+        if numbers.min() < 0 or numbers.max() >= known:  # C would read beyond the table
+            raise StudentError(f"a text has the {name} {numbers.max()}, the encoder knows {known}: {cause}")
 
     def _at(self, name: str) -> int:
         return int(self._arrays[name].ctypes.data)

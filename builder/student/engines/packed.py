@@ -25,7 +25,7 @@ from transformers.utils import logging as transformers_logging
 from builder.student.config import HEADS
 from builder.student.engines.varlen import UNIT, pack
 from builder.student.inputs import Encoded
-from builder.student.network import StudentNetwork, collate
+from builder.student.network import StudentNetwork, collate, positions
 
 #: The name under which transformers knows our attention.
 ATTENTION = "biomed_packed"
@@ -117,7 +117,7 @@ class PackedNetwork(nn.Module):
         self.heads = network.heads
         self.pooling = network.pooling
         self._has_segments = getattr(encoder.config, "type_vocab_size", 0) > 1
-        self._first_position = first_position(encoder)
+        self._first_position, _ = positions(encoder)
         verbosity = transformers_logging.get_verbosity()
         transformers_logging.set_verbosity(logging.ERROR)  # it would say what is said below, in words of its own
         try:
@@ -177,21 +177,12 @@ def by_head(logits: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
     return dict(zip(HEADS, np.split(logits, ends[:-1], axis=1), strict=True))
 
 
-def first_position(encoder: nn.Module) -> int:
-    """The position of a sequence's first token: RoBERTa and its kin count from behind the padding token's id."""
-    for module in encoder.modules():
-        table = getattr(module, "position_embeddings", None)
-        if isinstance(table, nn.Embedding):
-            return 0 if table.padding_idx is None else table.padding_idx + 1
-    return 0
-
-
 def trial(network: StudentNetwork) -> tuple[list[Encoded], Tensor]:
     """Sequences of random tokens with the network's own padded logits [sequences, classes], computed where it is."""
     settings: Any = network.encoder.config
     draw = np.random.default_rng(0)
-    limit = getattr(settings, "max_position_embeddings", None) or max(_TRIED_LENGTHS)
-    room = max(1, limit - first_position(network.encoder))
+    _, room = positions(network.encoder)
+    room = room or getattr(settings, "max_position_embeddings", None) or max(_TRIED_LENGTHS)
     items = []
     for wanted in _TRIED_LENGTHS:
         ids: NDArray[Any] = draw.integers(0, int(settings.vocab_size), min(wanted, room))
