@@ -1,6 +1,7 @@
 # make build   a sample, end to end, into ./biomed-enriched
 # make test    the tests (fast ones); make test-slow the others; make check all that CI runs
 # make test-llm   with a small real language model; the first time it builds llama.cpp, which takes minutes
+# make space   the page of space/ on what `make build` made, at http://127.0.0.1:7860
 # make bench ARTICLES=folder   speed against other tools, on a folder of articles in PubMed Central's layout
 PYTHON ?= python3
 VENV := .venv
@@ -9,14 +10,25 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 
-.PHONY: build test test-slow test-llm lint types check bench bench-gpu clean
+.PHONY: build space test fuzz test-slow test-llm lint types check bench bench-gpu clean
 
 build: $(STAMP)
 	$(BIN)/biomed-builder build
 
+# the page in an environment of the development one, which has gradio and duckdb for its tests
+space: $(DEV_STAMP)
+	BIOMED_DATASET=$${BIOMED_DATASET:-$(CURDIR)/biomed-enriched} \
+	BIOMED_STUDENT=$${BIOMED_STUDENT:-$(CURDIR)/builder/student/shipped} \
+	BIOMED_ENCODER=$${BIOMED_ENCODER:-$$($(BIN)/python -c 'from builder.student.encoder import encoder_folder; print(encoder_folder())')} \
+	$(BIN)/python space/app.py
+
 # two at a time: most tests wait for programs that they start
 test: $(DEV_STAMP)
 	$(BIN)/pytest -n 2
+
+# the property tests with new examples each time, and more of them
+fuzz: $(DEV_STAMP)
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -n 2 -m "hypothesis and not slow"
 
 test-slow: $(DEV_STAMP)
 	$(BIN)/pytest -m slow -n 2
@@ -36,6 +48,7 @@ test-llm: $(DEV_STAMP) $(LLM)/.installed
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/biomed-builder docs --check
 
 types: $(DEV_STAMP)
 	$(BIN)/mypy

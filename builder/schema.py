@@ -32,9 +32,14 @@ RUBRIC_DOCUMENT_TYPES: Final = {
 #: Parts of an article a paragraph can come from.
 ZONES: Final = ("front", "abstract", "body", "back", "floats", "sub-article")
 
+#: Columns whose values are known beforehand.
+CHOICES: Final = {"domain": DOMAINS, "document_type": DOCUMENT_TYPES, "zone": ZONES}
+
 LICENSE_GROUPS: Final = ("commercial", "noncommercial", "other")
 #: Splits of every config. Articles of licence group ``other`` are in no split.
 SPLITS: Final = ("commercial", "noncommercial")
+#: A further split, on request: commercial articles that are kept apart.
+VALIDATION: Final = "validation"
 
 #: What is known of a paragraph before the student has seen it (``work/paragraphs/``).
 PARAGRAPH_SCHEMA: Final = pa.schema(
@@ -88,6 +93,17 @@ PREDICTION_SCHEMA: Final = pa.schema(
     ]
 )
 
+#: What is known of a paragraph beside others (``work/flags/``): row i of shard k is of row i of ``paragraphs/k``. Nothing
+#: is dropped for a flag. What was not looked for is null.
+FLAG_SCHEMA: Final = pa.schema(
+    [
+        ("id", pa.string()),
+        ("duplicate_of", pa.string()),  # the first paragraph of another article with the same words
+        ("near_duplicate_of", pa.string()),  # the first paragraph of another article with nearly the same words
+        ("benchmark_overlap", pa.list_(pa.string())),  # names of benchmarks that share a passage with it
+    ]
+)
+
 #: Paragraphs drawn for annotation, in the order in which they are asked (``work/sample/``).
 SAMPLE_SCHEMA: Final = pa.schema(
     [
@@ -133,10 +149,13 @@ ARTICLE_SCHEMA: Final = pa.schema(
     [
         ("source_file", pa.string()),
         ("article", pa.string()),  # what the ids of its paragraphs begin with
-        ("bucket", pa.string()),
+        ("license_group", pa.string()),
+        ("marks", pa.list_(pa.string())),  # which rules of the recipes hold of it
+        ("pieces", pa.list_(pa.string())),  # what of it lies in further files: "form.paragraphs.name", or "form"
         ("first_row", pa.int64()),
         ("rows", pa.int64()),
-        ("text_bytes", pa.int64()),
+        ("tokens", pa.int64()),
+        ("budget_tokens", pa.list_(pa.int64())),  # in each recipe that has a budget of tokens
         ("license_code", pa.string()),
         ("license_source", pa.string()),
         ("license_conflict", pa.bool_()),
@@ -194,13 +213,54 @@ _DATASET_COLUMNS: Final = (
     "license_conflict",
     "text_sha256",
     "token_count",
+    "duplicate_of",
+    "near_duplicate_of",
+    "benchmark_overlap",
 )
 
 
 def _field(name: str) -> pa.Field:
-    source = PARAGRAPH_SCHEMA if name in PARAGRAPH_SCHEMA.names else PREDICTION_SCHEMA
-    return source.field(name)
+    schemas = (PARAGRAPH_SCHEMA, PREDICTION_SCHEMA, FLAG_SCHEMA)
+    return next(schema.field(name) for schema in schemas if name in schema.names)
 
 
 #: A row of the published dataset. ``text`` is null in the split ``noncommercial``.
 DATASET_SCHEMA: Final = pa.schema([_field(name) for name in _DATASET_COLUMNS])
+
+#: A row of a config whose rows are whole articles. Shares are by count of the paragraphs that are in ``text``.
+WHOLE_ARTICLE_SCHEMA: Final = pa.schema(
+    [
+        ("id", pa.string()),
+        *(
+            DATASET_SCHEMA.field(name)
+            for name in (
+                "article_id",
+                "text",
+                "language",
+                "authors",
+                "article_url",
+                "license_url",
+                "pmcid",
+                "pmid",
+                "doi",
+                "article_version",
+                "article_title",
+                "journal",
+                "publication_year",
+                "publication_date",
+                "article_type",
+                "license_code",
+                "license_commercial",
+                "license_derivatives",
+                "license_share_alike",
+                "license_source",
+                "license_conflict",
+            )
+        ),
+        ("educational_score", pa.float64()),  # mean over tokens
+        ("domain_shares", pa.list_(pa.float64())),  # in the order of DOMAINS
+        ("document_type_shares", pa.list_(pa.float64())),  # in the order of DOCUMENT_TYPES
+        ("token_count", pa.int32()),  # of the paragraphs, without the titles between them
+        ("paragraph_ids", pa.list_(pa.string())),
+    ]
+)

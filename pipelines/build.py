@@ -11,7 +11,7 @@ from builder.layout import Work
 from builder.stage import Progress, StageReport
 from builder.student.config import SHIPPED_STUDENT
 from pipelines.annotate import annotate
-from pipelines.assemble import assemble
+from pipelines.assemble import AssembleSettings, assemble
 from pipelines.ingest import IngestSettings, ingest
 from pipelines.propagate import propagate
 
@@ -32,5 +32,5 @@ def build(settings: BuildSettings, work: Work, options: ExecutorOptions, progres
     if settings.labels is not None:
         stages.append(annotate(settings.labels, work, options, progress))
     stages.append(propagate(settings.student, work, options, progress))
-    assembled, report = assemble(settings.output, work, options, progress)
+    assembled, report = assemble(AssembleSettings(settings.output), work, options, progress)
     return report | {"stages": [asdict(stage) for stage in (*stages, *assembled)]}

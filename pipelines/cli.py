@@ -15,8 +15,12 @@ import click
 from builder import __version__
 from builder.errors import BuilderError
 from pipelines.cli_annotate import LABELS, annotate
+from pipelines.cli_assemble import assemble
+from pipelines.cli_docs import docs
 from pipelines.cli_evaluate import agree, evaluate
+from pipelines.cli_flag import flag
 from pipelines.cli_more import DEVICE, STUDENT, classify, populate, sync
+from pipelines.cli_publish import publish
 from pipelines.cli_select import select
 from pipelines.cli_train import train
 from pipelines.options import StageRun, stage_options
@@ -52,7 +56,7 @@ class _Group(click.Group):
 
     def invoke(self, context: click.Context) -> Any:
         # a cluster that ends a job asks first: stop as at Ctrl-C, with the workers
-        signal.signal(signal.SIGTERM, _terminate)
+        before = signal.signal(signal.SIGTERM, _terminate)
         try:
             return super().invoke(context)
         except BuilderError as error:
@@ -66,6 +70,8 @@ class _Group(click.Group):
         except KeyboardInterrupt as interrupt:
             click.echo("Stopped. The same command goes on where it stopped.", err=True)
             sys.exit(TERMINATED if isinstance(interrupt, _Terminated) else STOPPED)
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -175,26 +181,7 @@ def propagate(run: StageRun, student: Path | None, device: str) -> None:
     run.show(pipeline(student or SHIPPED_STUDENT, run.work, run.options, run.progress, device))
 
 
-@main.command()
-@stage_options("dataset", "the dataset", output="biomed-enriched")
-def assemble(run: StageRun) -> None:
-    """Labelled paragraphs to the dataset folder and its card.
-
-    \b
-    Example:
-      biomed-builder assemble --work work --output biomed-enriched
-    """
-    run.ingest_first()
-
-    from dataclasses import asdict
-
-    from pipelines.assemble import assemble as pipeline
-
-    stages, report = pipeline(run.output or Path("biomed-enriched"), run.work, run.options, run.progress)
-    run.show_dataset(report | {"stages": [asdict(stage) for stage in stages]})
-
-
-for command in (train, annotate, select, evaluate, agree, sync, populate, classify):
+for command in (assemble, flag, train, annotate, select, evaluate, agree, sync, populate, classify, publish, docs):
     main.add_command(command)
 
 

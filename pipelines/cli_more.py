@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -169,6 +168,7 @@ def classify(text: tuple[str, ...], file: TextIO | None, student: Path | None, d
     from pipelines.classify import classify as pipeline
     from pipelines.classify import read_lines
 
-    lines: Iterable[str] = text or read_lines(file or sys.stdin)
+    # sys.stdin is of the locale's encoding, and lets through what is not even of that
+    lines: Iterable[str] = text or read_lines(file or click.open_file("-", encoding="utf-8"))
     for row in pipeline(lines, student or SHIPPED_STUDENT, threads, device):
         click.echo(json.dumps(row))

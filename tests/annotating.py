@@ -16,8 +16,8 @@ from click.testing import CliRunner
 from builder.schema import PARAGRAPH_SCHEMA
 from builder.shards import Shard, StageFolder
 from pipelines.cli import main
-from tests.conftest import run_builder
 from tests.llm_server import LlmServer
+from tests.running import run_builder
 from tests.stand_in import run_ranks_here
 
 TYPES = ("research-article", "case-report", "review-article", "letter")
@@ -70,7 +70,7 @@ def write_paragraphs(folder: Path, rows: list[dict[str, Any]], shards: int = 2) 
 
 def command(server: LlmServer, paragraphs: Path, work: Path, *more: object) -> list[object]:
     """``annotate`` as a person would type it."""
-    who = ("--endpoint", server.url, "--model", "test-model", "--timeout", 5, "--json")
+    who = ("--endpoint", server.url, "--model", "test-model", "--timeout", 60, "--json")
     return ["annotate", paragraphs, *who, "--work", work, *more]
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import secrets
 import shlex
 import socket
 import sys
@@ -16,7 +18,7 @@ from typing import Any
 
 import pyarrow.dataset
 
-from tests.conftest import ROOT
+from tests.running import ROOT
 
 CLUSTERS = ROOT / "pipelines" / "clusters"
 SCRIPTS = sorted(CLUSTERS.glob("*.sh"))
@@ -87,10 +89,18 @@ class Place:
         assert json.loads((folder / "_build" / "manifest.json").read_text())["rows"] == SAMPLE
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    """None that this gave before, and below those that the system gives by itself, to whoever asks meanwhile."""
+    while True:
+        port = 10_000 + secrets.randbelow(10_000)
+        with socket.socket() as free, contextlib.suppress(OSError):
+            free.bind(("", port))
+            if port not in _given:
+                _given.add(port)
+                return port
 
 
 def is_open(host: str, port: int) -> bool:
@@ -98,7 +108,8 @@ def is_open(host: str, port: int) -> bool:
         return asking.connect_ex((host, port)) == 0
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 90) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 300) -> Any:
+    """The bound tells what hangs from what ends; a busy machine takes its time."""
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, "waited too long"

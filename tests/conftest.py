@@ -6,10 +6,7 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,19 +15,18 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.corpus import write_corpus
+from tests.hub_server import OWNER_TOKEN, HubServer
+from tests.running import SHARED, Built, run_builder
 
 if TYPE_CHECKING:
     from tests.clusters import Place
 
-# A busy machine makes no test wrong; pytest's own timeout bounds them all.
-settings.register_profile("here", deadline=None)
-settings.load_profile("here")
+# A busy machine makes no test wrong; pytest's own timeout bounds them all. The same code gives the same result, so a run
+# tries the same examples each time; `make fuzz` looks for new ones.
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.register_profile("fuzz", deadline=None, max_examples=500, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
-ROOT = Path(__file__).parents[1]
-#: Real data that lies beside the checkout on some machines; tests that need it skip without it.
-SHARED = ROOT.parent / "shared"
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 #: A machine has room for one of each, so the files that start one are never run at the same time.
 ALONE = ("slurm", "ray")
 
@@ -50,6 +46,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
     return ByFile(config, log)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Time bounds are there to tell what hangs from what ends; slow tests take minutes already where nothing else runs."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(1800))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     if not SHARED.is_dir():
@@ -57,36 +60,9 @@ def shared() -> Path:
     return SHARED
 
 
-def builder_command(*arguments: object) -> list[str]:
-    """The command line of ``biomed-builder`` in this environment."""
-    return [sys.executable, "-m", "pipelines.cli", *map(str, arguments)]
-
-
-def run_builder(*arguments: object, **kwargs: Any) -> subprocess.CompletedProcess[str]:
-    """Run ``biomed-builder`` to its end."""
-    return subprocess.run(
-        builder_command(*arguments), capture_output=True, text=True, check=False, cwd=kwargs.pop("cwd", ROOT), **kwargs
-    )
-
-
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_corpus(tmp_path_factory.mktemp("corpus"))
-
-
-@dataclass(frozen=True)
-class Built:
-    """A finished build of the made-up corpus."""
-
-    source: Path
-    work: Path
-    output: Path
-    report: dict[str, Any]
-
-    def build_again(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        return run_builder(
-            "build", "--source", self.source, "--work", self.work, "--output", self.output, "--json", *arguments
-        )
 
 
 @pytest.fixture(scope="session")
@@ -145,6 +121,15 @@ def place(ingested: Path, tmp_path: Path) -> Iterator[Place]:
     yield found
     for process in found.processes():
         os.kill(process, signal.SIGKILL)
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A Hub on 127.0.0.1, of which the client is the owner; nobody waits between attempts."""
+    with HubServer() as running:
+        running.use(monkeypatch, tmp_path / "home", OWNER_TOKEN)
+        monkeypatch.setattr("builder.hub.time.sleep", lambda seconds: None)
+        yield running
 
 
 # where the fixtures of real clusters and of what is made on them are

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from builder.executors import RunOutcome
-from tests.conftest import run_builder
 from tests.corpus import BY, BY_NC, CASE, FRENCH, NONE, REVIEW, STUDY, article
+from tests.running import run_builder
 
 ARTICLES = 200
 #: Few shards, since each process that applies the student takes seconds to begin: of 64, 128 and 8 articles.

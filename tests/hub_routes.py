@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs, unquote
 
@@ -31,12 +32,13 @@ class Account:
 
 @dataclass(slots=True)
 class Hub:
-    """Everything that the server knows."""
+    """Everything that the server knows. ``xet_store``: a local folder to which clients are sent with large files."""
 
     accounts: Mapping[str, Account]
     repositories: dict[tuple[Kind, str], Repository] = field(default_factory=dict)
     objects: Objects = field(default_factory=Objects)
     page_size: int = 1000
+    xet_store: Path | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 

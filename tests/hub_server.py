@@ -1,7 +1,8 @@
 """A small Hub on 127.0.0.1 that the real huggingface_hub client talks to, and that misbehaves on demand.
 
 It has what publishing and loading need: repositories with history, LFS, pull requests, private and gated ones. It has no
-Xet (the client needs ``HF_HUB_DISABLE_XET=1`` to upload), no multipart uploads, no running Spaces and no viewer.
+Xet of its own (the client needs ``HF_HUB_DISABLE_XET=1`` to upload, or a folder as ``hub.xet_store``, which it then fills),
+no multipart uploads, no running Spaces and no viewer.
 
     with HubServer() as server:
         server.put("datasets/org/data", {"train.parquet": data})
@@ -24,7 +25,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import pytest
 
@@ -48,11 +49,15 @@ class Fault:
     """What goes wrong with a request.
 
     ``status`` is answered and nothing is done. ``cut_after`` bytes of the answer the connection ends; by then, what was
-    asked for has been done. ``delay`` is in seconds, ``bytes_per_second`` of the answer.
+    asked for has been done. ``hang_up``: the connection ends in the middle of the request, and nothing is done. ``delay``
+    is in seconds, ``bytes_per_second`` of the answer. ``retry_after`` (seconds or a date) and ``rate_limit`` (seconds until
+    more may be asked) are headers.
     """
 
     status: int = 0
-    retry_after: float | None = None
+    hang_up: bool = False
+    retry_after: float | str | None = None
+    rate_limit: int | None = None
     cut_after: int | None = None
     delay: float = 0.0
     bytes_per_second: float = 0.0
@@ -60,7 +65,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An entry of the log. ``sent`` are bytes of the answer's body, ``user`` is empty for the anonymous."""
+    """An entry of the log. ``sent`` are bytes of the answer's body, ``received`` of the request's.
+
+    ``user`` is empty for the anonymous.
+    """
 
     method: str
     path: str
@@ -69,6 +77,7 @@ class Request:
     range: str
     status: int
     sent: int
+    received: int
 
 
 @dataclass(slots=True)
@@ -85,6 +94,7 @@ class HubServer:
     def __init__(self, accounts: Mapping[str, Account] = ACCOUNTS, page_size: int = 1000) -> None:
         self.hub = Hub(accounts, page_size=page_size)
         self.requests: list[Request] = []
+        self.delayed: list[str] = []
         self._rules: list[_Rule] = []
         self._http = _Http(self)
 
@@ -170,6 +180,14 @@ class HubServer:
         """Let the next so many requests fail whose method is this one and whose path holds the expression."""
         self._rules.append(_Rule(fault, re.compile(path), method, times))
 
+    def forgive(self) -> None:
+        """Let nothing more fail."""
+        self._rules.clear()
+
+    def waiting(self, path: str) -> bool:
+        """Whether a request whose path holds the expression is being delayed now."""
+        return any(re.search(path, one) for one in self.delayed)
+
     def asked(self, path: str, method: str = "") -> list[Request]:
         """What was asked, in order, whose path holds the expression."""
         return [one for one in self.requests if re.search(path, one.path) and method in ("", one.method)]
@@ -192,6 +210,7 @@ def _key(name: str) -> tuple[Kind, str]:
 
 class _Http(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128
     block_on_close = False
 
     def __init__(self, owner: HubServer) -> None:
@@ -227,6 +246,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         owner, parts = self.server.owner, urlsplit(self.path)
+        fault = owner.fault_of(self.command, parts.path)
+        if fault.hang_up:
+            self._hang_up(parts)
+            return
         call = Call(
             owner.hub,
             self.command,
@@ -237,20 +260,40 @@ class _Handler(BaseHTTPRequestHandler):
             owner.endpoint,
             f"http://localhost:{self.server.server_port}",
         )
-        fault = owner.fault_of(self.command, parts.path)
-        time.sleep(fault.delay)
+        if fault.delay:
+            owner.delayed.append(parts.path)
+            time.sleep(fault.delay)
         reply = Reply({"error": "as asked for"}, fault.status) if fault.status else answer(call)
         if fault.retry_after is not None:
-            reply.headers["Retry-After"] = f"{fault.retry_after:g}"
+            reply.headers["Retry-After"] = str(fault.retry_after)
+        if fault.rate_limit is not None:
+            reply.headers["RateLimit"] = f'"api";r=0;t={fault.rate_limit}'
         body = reply.payload()
         user = call.account.name if call.account else ""
         sent = 0 if self.command == "HEAD" else len(body) if fault.cut_after is None else min(fault.cut_after, len(body))
         owner.requests.append(
-            Request(self.command, parts.path, parts.query, user, call.headers.get("range", ""), reply.status, sent)
+            Request(
+                self.command,
+                parts.path,
+                parts.query,
+                user,
+                call.headers.get("range", ""),
+                reply.status,
+                sent,
+                len(call.body),
+            )
         )
+        if fault.delay:
+            owner.delayed.remove(parts.path)
         self._send(reply, body, sent, fault)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815
+
+    def _hang_up(self, parts: SplitResult) -> None:
+        size = len(self.rfile.read(int(self.headers.get("Content-Length") or 0) // 2))
+        self.server.owner.requests.append(Request(self.command, parts.path, parts.query, "", "", 0, 0, size))
+        self.connection.shutdown(socket.SHUT_RDWR)
+        self.close_connection = True
 
     def _body(self) -> Iterable[bytes]:
         if "chunked" in self.headers.get("Transfer-Encoding", ""):

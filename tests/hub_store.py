@@ -96,6 +96,10 @@ class Objects:
     def large(self, sha256: str) -> bytes:
         return self._bytes[sha256]
 
+    def everything(self) -> list[bytes]:
+        """All that was ever kept, in a commit or not."""
+        return list(self._bytes.values())
+
     def put(self, data: bytes) -> Entry:
         """Keep a file in git."""
         entry = Entry(_git_oid(data), len(data))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from fnmatch import fnmatch
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -74,13 +75,14 @@ def validate(call: Call) -> Reply:
 def preupload(call: Call, kind: str, repo: str, rev: str) -> Reply:
     found = call.repository(kind, repo, "propose" if call.flag("create_pr") else "write")
     tree = found.resolve(rev).tree
+    ignored = found.objects.read(tree[".gitignore"]).decode().split() if ".gitignore" in tree else []
     listed = []
     for file in call.json()["files"]:
         large = found.is_large(rev, file["path"], file["size"], base64.b64decode(file["sample"]))
         known = tree[file["path"]].etag if file["path"] in tree else None
-        listed.append(
-            {"path": file["path"], "uploadMode": "lfs" if large else "regular", "shouldIgnore": False, "oid": known}
-        )
+        mode = "lfs" if large else "regular"
+        ignore = any(fnmatch(file["path"], pattern) for pattern in ignored)
+        listed.append({"path": file["path"], "uploadMode": mode, "shouldIgnore": ignore, "oid": known})
     return Reply({"files": listed})
 
 
@@ -103,6 +105,14 @@ def lfs_batch(call: Call, kind: str, repo: str) -> Reply:
             found["error"] = {"code": 404, "message": "Object does not exist"}
         listed.append(found)
     return Reply({"transfer": "basic", "objects": listed})
+
+
+@route("GET", "/api/{kind}/{repo}/xet-write-token/{rev}")
+def xet_token(call: Call, kind: str, repo: str, rev: str) -> Reply:
+    call.repository(kind, repo, "propose")
+    if call.hub.xet_store is None:
+        raise HubError(404, "this Hub has no Xet")
+    return Reply({"casUrl": f"local://{call.hub.xet_store}", "accessToken": "x", "exp": 4_000_000_000})
 
 
 @route("PUT", "/storage/(?P<oid>[0-9a-f]{64})")
@@ -234,11 +244,30 @@ def open_discussion(call: Call, kind: str, repo: str) -> Reply:
     return Reply({"num": found.open_pull(asked["title"], asked["description"], author).number})
 
 
+@route("GET", "/api/{kind}/{repo}/discussions")
+def discussions(call: Call, kind: str, repo: str) -> Reply:
+    found = call.repository(kind, repo)
+    author, status = (call.query.get(name, [""])[0] for name in ("author", "status"))
+    pulls = [pull for pull in found.pulls if author in ("", pull.author) and status in ("", "all", pull.status)]
+    listed = [_told(found, pull) for pull in reversed(pulls)]
+    return Reply({"discussions": listed, "count": len(listed), "start": 0})
+
+
 @route("GET", "/api/{kind}/{repo}/discussions/{number}")
 def discussion(call: Call, kind: str, repo: str, number: str) -> Reply:
     found = call.repository(kind, repo)
     pull = _pull(found, number)
-    value = {
+    more = {
+        "events": [],
+        "filesWithConflicts": [],
+        "changes": {"base": f"refs/heads/{pull.base}", "mergeCommitId": pull.merged_as or None},
+        "diff": "",
+    }
+    return Reply(_told(found, pull) | more)
+
+
+def _told(found: Repository, pull: Pull) -> dict[str, Any]:
+    return {
         "num": pull.number,
         "title": pull.title,
         "status": pull.status,
@@ -246,12 +275,7 @@ def discussion(call: Call, kind: str, repo: str, number: str) -> Reply:
         "repo": {"name": found.name, "type": found.kind},
         "createdAt": pull.date,
         "isPullRequest": True,
-        "events": [],
-        "filesWithConflicts": [],
-        "changes": {"base": f"refs/heads/{pull.base}", "mergeCommitId": pull.merged_as or None},
-        "diff": "",
     }
-    return Reply(value)
 
 
 @route("POST", "/api/{kind}/{repo}/discussions/{number}/merge")

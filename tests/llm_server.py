@@ -36,6 +36,8 @@ class LlmServer:
         self._folder = tempfile.TemporaryDirectory() if log is None else None
         self.log_path = log or Path(self._folder.name if self._folder else "") / "requests.jsonl"
         self._process: subprocess.Popen[str] | None = None
+        # bound and never listening, so that nobody is given the port while the server is away
+        self._port_keeper: socket.socket | None = None
 
     @property
     def url(self) -> str:
@@ -48,11 +50,16 @@ class LlmServer:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.kill()
+        if self._port_keeper:
+            self._port_keeper.close()
         if self._folder:
             self._folder.cleanup()
 
     def start(self) -> None:
         """Start the process and wait until it listens."""
+        if self._port_keeper is None and not self.options["port"]:
+            self._port_keeper = _bound(0)
+            self.port = int(self._port_keeper.getsockname()[1])
         command = [sys.executable, "-m", "tests.llm_server", "--with-parent", "--log", str(self.log_path)]
         for name, value in (self.options | {"port": self.port or self.options["port"]}).items():
             if value is None or value is False:
@@ -85,7 +92,7 @@ class LlmServer:
 
     def stats(self) -> dict[str, Any]:
         """What the process has counted since it started."""
-        with urllib.request.urlopen(f"{self.url}/_stats", timeout=30) as answer:
+        with urllib.request.urlopen(f"{self.url}/_stats", timeout=120) as answer:
             return dict(json.load(answer))
 
     def log(self) -> list[dict[str, Any]]:
@@ -93,6 +100,14 @@ class LlmServer:
         if not self.log_path.exists():
             return []
         return [json.loads(line) for line in self.log_path.read_text().splitlines()]
+
+
+def _bound(port: int) -> socket.socket:
+    """Others may be bound to the port with this option too, as long as only one listens."""
+    found = socket.socket()
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    found.bind(("127.0.0.1", port))
+    return found
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -135,9 +150,7 @@ async def serve(options: argparse.Namespace) -> None:
     # no routes and no access log: half of the time of a request would go there
     runner = web.ServerRunner(web.Server(server.handle, handler_cancellation=True, access_log=None))
     await runner.setup()
-    listening = socket.socket()
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind(("127.0.0.1", options.port))
+    listening = _bound(options.port)
     await web.SockSite(runner, listening, backlog=1024).start()
     print(f"listening on 127.0.0.1:{listening.getsockname()[1]}", flush=True)
     ended = asyncio.Event()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.running import ROOT
 
 _CLUSTER = """
     import sys
@@ -24,7 +24,7 @@ _CLUSTER = """
     for line in sys.stdin:
         if line == "add\\n":
             second = cluster.add_node(**node, node_ip_address="127.0.0.3")
-            cluster.wait_for_nodes()
+            cluster.wait_for_nodes(timeout=300)
         elif line == "lose\\n":
             cluster.remove_node(second, allow_graceful=False)
         print("ready", flush=True)
@@ -68,7 +68,7 @@ class RayCluster:
     def stop(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(60)
+        self._process.wait(300)
 
 
 @pytest.fixture(scope="module")

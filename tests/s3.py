@@ -120,6 +120,7 @@ class Proxy:
         self.bucket = bucket
         self.rule: Rule = lambda method, key, before: ""
         self.asked: Counter[str] = Counter()
+        self._counting = threading.Lock()
         parts = urlsplit(target)
         proxy = self
 
@@ -137,6 +138,7 @@ class Proxy:
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
+            request_queue_size = 128
 
             def handle_error(self, *_: Any) -> None:
                 """Clients that were killed are part of the tests."""
@@ -151,17 +153,19 @@ class Proxy:
 
     def fetched(self, start: str) -> int:
         """How often objects whose key starts so were asked for."""
-        return sum(number for key, number in self.asked.items() if key.startswith(start))
+        with self._counting:  # while others come
+            return sum(number for key, number in self.asked.items() if key.startswith(start))
 
     def _answer(self, request: BaseHTTPRequestHandler, host: str, port: int) -> None:
         key = unquote(request.path.partition("?")[0]).removeprefix(f"/{self.bucket}").lstrip("/")
-        before = self.asked[key]
-        self.asked[key] += 1
+        with self._counting:
+            before = self.asked[key]
+            self.asked[key] += 1
         fault = self.rule(request.command, key, before)
         if fault.isdigit():
             _reply(request, int(fault), {}, b"")
             return
-        connection = http.client.HTTPConnection(host, port, timeout=30)
+        connection = http.client.HTTPConnection(host, port, timeout=120)
         connection.request(request.command, request.path, headers={k: v for k, v in request.headers.items() if k != "Host"})
         answer = connection.getresponse()
         body = answer.read()

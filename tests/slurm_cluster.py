@@ -42,6 +42,8 @@ ReturnToService=2
 MailProg=/bin/true
 MinJobAge=600
 KillWait=5
+MessageTimeout=100
+BatchStartTimeout=120
 NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.2 Port={ports[1]} CPUs=2 RealMemory=4096 Gres=gpu:4 State=UNKNOWN
 NodeName=n3 NodeHostname={host} NodeAddr=127.0.0.3 Port={ports[2]} CPUs=2 RealMemory=4096 Gres=gpu:4 State=UNKNOWN
 PartitionName=gpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP
@@ -91,7 +93,7 @@ class SlurmCluster:
         mark = f"SLURMD_NODENAME={node}".encode()
         daemon = self._daemons.pop(node)
         daemon.kill()
-        daemon.wait(60)
+        daemon.wait(120)
         mine = f"SLURM_CONF={self.folder / 'slurm.conf'}".encode()
         for path in Path("/proc").glob("[0-9]*"):
             try:
@@ -113,7 +115,7 @@ class SlurmCluster:
     def stop(self) -> None:
         for daemon in reversed(self._daemons.values()):
             daemon.terminate()
-            daemon.wait(60)
+            daemon.wait(120)
 
 
 def _answers_with_munge() -> bool:
@@ -136,7 +138,7 @@ def munge() -> Iterator[None]:
     yield
     if munged:
         munged.terminate()
-        munged.wait(60)
+        munged.wait(120)
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,8 @@ from builder.annotation.prompt import load_prompt
 from builder.schema import ANNOTATION_SCHEMA
 from builder.steps.ask import UNASKED
 from tests.annotating import annotate, command, fails, labels_of, paragraph, rejections, rows_of, write_paragraphs
-from tests.conftest import Built, builder_command, run_builder
 from tests.llm_server import LlmServer
+from tests.running import Built, builder_command, run_builder
 
 PROMPT = load_prompt()
 COUNT = 400
@@ -133,7 +133,7 @@ def test_the_budget_is_hard_and_a_larger_one_goes_on(server: LlmServer, paragrap
 def test_a_run_that_is_told_to_stop_stops_at_once_and_goes_on_later(
     number: int, code: int, paragraphs: Path, tmp_path: Path
 ) -> None:
-    with LlmServer("vllm", latency=0.5, slots=8) as server:
+    with LlmServer("vllm", latency=1, slots=8) as server:
         typed = builder_command(*command(server, paragraphs, tmp_path, "--sample", 100))
         run = subprocess.Popen(
             typed,
@@ -144,13 +144,13 @@ def test_a_run_that_is_told_to_stop_stops_at_once_and_goes_on_later(
             # where tests run in the background of a shell, Ctrl-C is ignored, which is inherited
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 200
         while not list(read_outcomes(tmp_path / "annotations" / "_build" / "answers")) and time.monotonic() < deadline:
             time.sleep(0.05)
         run.send_signal(number)
         start = time.monotonic()
         _, said = run.communicate(timeout=60)
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < 30
         assert run.returncode == code
         assert said.endswith("Stopped. The same command goes on where it stopped.\n")
         assert "Traceback" not in said
@@ -217,7 +217,7 @@ def test_rejections_are_counted_listed_and_asked_again_on_demand(paragraphs: Pat
 
 
 def test_several_servers_share_the_work(paragraphs: Path, tmp_path: Path) -> None:
-    with LlmServer("vllm", latency=0.02) as one, LlmServer("sglang", latency=0.02) as other:
+    with LlmServer("vllm", latency=0.1) as one, LlmServer("sglang", latency=0.1) as other:
         annotate(one, paragraphs, tmp_path, "--endpoint", other.url, "--no-logprobs")
         assert min(len(one.log()), len(other.log())) > COUNT / 5
     servers = Counter(row["server"].split()[0] for row in rows_of(tmp_path))
@@ -368,4 +368,4 @@ def test_a_student_learns_from_a_models_labels(server: LlmServer, built: Built, 
     training = json.loads((tmp_path / "student" / "student.json").read_text())["training"]
     assert training["annotator"] == "test-model"
     assert training["labels"] == "test-model, rubric version 1"
-    assert "(test-model) gave" in (tmp_path / "student" / "README.md").read_text()
+    assert "a large language model (test-model)\n" in (tmp_path / "student" / "README.md").read_text()

@@ -45,13 +45,13 @@ def ask(
     asked: list[Question],
     budget: Budget | None = None,
     outcomes: list[Outcome] | None = None,
-    timeout: float = 1.5,
+    timeout: float = 25,
     proven: Question | None = None,
     **settings: Any,
 ) -> tuple[list[Outcome], Queue, Tally]:
     """Outcomes in the order in which they were kept. The servers are not looked at, so all they see are questions."""
     kept = [] if outcomes is None else outcomes
-    given = AskSettings(**{"patience": 20, **settings})
+    given = AskSettings(**{"patience": 120, **settings})
     desk = Desk(Queue(asked), PROMPT, given, budget or Budget(), kept.append, lambda tally: None, proven=proven)
 
     async def go() -> None:
@@ -71,7 +71,8 @@ def ask(
 def test_every_question_has_one_outcome_whatever_the_server_does() -> None:
     asked = questions(400)
     with LlmServer("vllm", faults=dict.fromkeys(FAULTS, 0.03), retry_after=0.2, latency=0.02, seed=1) as server:
-        outcomes, _, tally = ask(server, asked)
+        # long enough that nothing but a stall takes it, or the server would not have seen all that were tried
+        outcomes, _, tally = ask(server, asked, timeout=4)
         stats = server.stats()["outcomes"]
         posts = Counter(entry["key"] for entry in server.log())
     assert Counter(outcome.question for outcome in outcomes) == Counter(question.key for question in asked)
@@ -159,14 +160,16 @@ def test_what_is_left_of_a_run_may_be_nothing_but_failures() -> None:
 def test_a_paragraph_that_kills_the_server_is_given_up_and_the_others_are_not() -> None:
     asked = questions(40)
     with LlmServer("vllm", latency=0.1, slots=16, poison={"stall": 0.06}, seed=3) as server:
-        ended = threading.Event()
+        ended, kills = threading.Event(), 0
 
         def kill_when_it_is_asked() -> None:
+            nonlocal kills
             seen = 0
             while not ended.is_set():
                 stalls = sum(entry["outcome"] == "stall" for entry in server.log())
                 if stalls > seen:
                     seen = stalls
+                    kills += 1
                     server.kill()
                     time.sleep(0.3)
                     server.start()
@@ -175,16 +178,18 @@ def test_a_paragraph_that_kills_the_server_is_given_up_and_the_others_are_not() 
         watching = threading.Thread(target=kill_when_it_is_asked)
         watching.start()
         try:
-            outcomes, _, tally = ask(server, asked, timeout=20)
+            outcomes, _, tally = ask(server, asked)
         finally:
             ended.set()
             watching.join()
-        deadly = {entry["key"] for entry in server.log() if entry["outcome"] == "stall"}
+        deadly = Counter(entry["key"] for entry in server.log() if entry["outcome"] == "stall")
     assert 1 <= len(deadly) <= 4
     given_up = {outcome.question for outcome in outcomes if outcome.code == "connection"}
     assert given_up == {q.key for q in asked if hashlib.sha256(q.messages[1]["content"].encode()).hexdigest() in deadly}
     assert tally.answered == 40 - len(deadly)
-    assert max(outcome.attempts for outcome in outcomes) <= MAX_DEATHS + 2
+    assert max(deadly.values()) <= MAX_DEATHS + 2
+    # each time, a question may have been on its way to a server that was gone already, which is no death
+    assert max(outcome.attempts for outcome in outcomes) <= MAX_DEATHS + 2 + kills
 
 
 def test_replies_that_come_together_with_the_end_are_kept() -> None:
@@ -197,11 +202,23 @@ def test_replies_that_come_together_with_the_end_are_kept() -> None:
     assert len(outcomes) == fine > 40
 
 
+class Killing(list[Outcome]):
+    """Outcomes, with a server that goes away in the middle of them, however fast they come."""
+
+    def __init__(self, server: LlmServer, at: int) -> None:
+        super().__init__()
+        self._server, self._at = server, at
+
+    def append(self, outcome: Outcome) -> None:
+        super().append(outcome)
+        if len(self) == self._at:
+            self._server.kill()
+
+
 def test_a_server_that_is_lost_leaves_its_work_to_the_others() -> None:
     asked = questions(300)
     with LlmServer("vllm", latency=0.05, slots=8) as one, LlmServer("vllm", latency=0.05, slots=8) as other:
-        threading.Timer(0.7, one.kill).start()
-        outcomes, _, tally = ask([one, other], asked, patience=2)
+        outcomes, _, tally = ask([one, other], asked, outcomes=Killing(one, 60), patience=5)
     assert len(outcomes) == tally.answered == 300
     assert len(tally.lost_servers) == 1
     assert "the server is gone" in tally.lost_servers[0]
@@ -221,9 +238,8 @@ def test_a_server_that_is_killed_and_started_again_costs_no_question() -> None:
 
 
 def test_a_server_that_stays_away_ends_the_run_with_a_sentence() -> None:
-    outcomes: list[Outcome] = []
     with LlmServer("vllm", latency=0.05, slots=8) as server:
-        threading.Timer(0.8, server.kill).start()
+        outcomes = Killing(server, 60)
         with pytest.raises(ServerError, match=r"the server is gone for \d+ s .* run the same command again"):
             ask(server, questions(2000), outcomes=outcomes, patience=1.5)
     assert outcomes
@@ -239,7 +255,7 @@ def test_the_budget_is_never_exceeded_in_any_number_of_runs(limit: int, faults: 
             with Ledger(tmp_path, "00000") as ledger:
                 budget = Budget(ledger, Purse.fill(tmp_path, limit))
                 open_ones = [question for question in asked if question.key not in answered]
-                outcomes, queue, _ = ask(server, open_ones, budget)
+                outcomes, queue, _ = ask(server, open_ones, budget, timeout=1.5)
                 budget.close()
             answered |= {outcome.question for outcome in outcomes}
             assert len(outcomes) + queue.open == len(open_ones)

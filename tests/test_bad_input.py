@@ -13,8 +13,8 @@ import pytest
 
 from builder.atomic import PART_MARK
 from builder.folders import lock_folder
-from tests.conftest import Built, builder_command, run_builder
 from tests.corpus import STUDY, article, write_corpus
+from tests.running import Built, builder_command, run_builder
 
 Completed = subprocess.CompletedProcess
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 from collections.abc import Iterator
+from io import StringIO
 
 import pytest
 
@@ -13,9 +15,9 @@ from builder.errors import BuilderError
 from builder.student.config import SHIPPED_STUDENT
 from builder.student.inputs import Paragraph
 from builder.student.predictor import Predictor
-from pipelines.classify import classify, parse_line
-from tests.conftest import ROOT, builder_command
+from pipelines.classify import MAX_LINE, classify, parse_line, read_lines
 from tests.corpus import CASE, REVIEW, STUDY
+from tests.running import ROOT, builder_command
 
 LINES = 10_000
 
@@ -73,6 +75,41 @@ def test_an_error_in_a_line_comes_after_the_lines_before_it() -> None:
     assert next(rows)["domain"] == "clinical"
     with pytest.raises(BuilderError, match="line 2 needs"):
         next(rows)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"text": "bad \\ud800 x"}', '{"text": "a", "section_title": "\\udfff"}', "bad \udce9 x", '{"text": "bad \udce9 x"}'],
+)
+def test_text_that_utf_8_cannot_hold_is_refused_with_its_line(line: str) -> None:
+    rows = classify(["fever", line], SHIPPED_STUDENT, 1, "cpu")
+    assert next(rows)["domain"] == "clinical"
+    with pytest.raises(BuilderError, match="line 2 has half of a surrogate pair"):
+        next(rows)
+    assert parse_line('{"text": "\\ud83d\\ude00"}', 1) == Paragraph("\N{GRINNING FACE}")
+
+
+@pytest.mark.parametrize("language", ["C", "C.UTF-8"])
+def test_standard_input_is_utf_8_whatever_the_locale(language: str) -> None:
+    said = subprocess.run(
+        builder_command("classify", "--device", "cpu"),
+        input="fever at 39 °C\n".encode("latin-1"),
+        capture_output=True,
+        env=os.environ | {"LC_ALL": language, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        cwd=ROOT,
+        check=False,
+    )
+    assert said.returncode == 1
+    assert said.stdout == b""
+    assert said.stderr.startswith(b"Error: the input is not UTF-8 text ('utf-8' codec can't decode byte 0xb0"), said.stderr
+
+
+def test_the_longest_line_is_taken_with_its_end() -> None:
+    longest = "a" * MAX_LINE
+    lines = list(read_lines(StringIO(f"{longest}\n{longest}b\n")))
+    assert parse_line(lines[0], 1) == Paragraph(longest)
+    with pytest.raises(BuilderError, match="line 2 has more than 1000000 characters"):
+        parse_line(lines[1], 2)
 
 
 def test_start_up_takes_less_than_3_seconds_of_the_processor() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,24 @@ from click.testing import CliRunner
 from builder.dataset.recipes import RECIPES
 from builder.schema import DOCUMENT_TYPES, DOMAINS
 from builder.student.inputs import Paragraph
+from builder.student.settings import TrainingSettings
 from pipelines.classify import MAX_LINE, parse_line
 from pipelines.cli import main
-from tests.conftest import ROOT, run_builder
 from tests.corpus import CASE, STUDY
+from tests.running import ROOT, run_builder
 
 COMMANDS = sorted(main.commands)
+#: Values of training that help says in words.
+IN_WORDS = {"max_labels": "all", "processes": "one for each GPU"}
+
+
+def test_help_says_the_defaults_of_training() -> None:
+    defaults = {name: str(IN_WORDS.get(name, value)) for name, value in asdict(TrainingSettings()).items()}
+    said = {option.name: getattr(option, "help", None) or "" for option in main.commands["train"].params}
+    found = {name: match[1] for name, text in said.items() if (match := re.search(r"\[default: ([^],]*)", text))}
+    shared = found.keys() & defaults.keys()
+    assert len(shared) > 15
+    assert {name: found[name] for name in shared} == {name: defaults[name].removesuffix(".0") for name in shared}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from tests.clusters import CLUSTERS, MODEL, SAMPLE, Place, wait_for
-from tests.conftest import ROOT
+from tests.running import ROOT
 
 
 def start_on_ray(address: str, place: Place, *options: str, command: str = "", model: str = MODEL) -> subprocess.Popen[str]:
@@ -36,13 +36,15 @@ def start_on_ray(address: str, place: Place, *options: str, command: str = "", m
 
 
 def end_of(process: subprocess.Popen[str]) -> tuple[int, str]:
-    output, _ = process.communicate(timeout=180)
+    output, _ = process.communicate(timeout=600)
     return process.returncode, output
 
 
 @pytest.mark.slow
 def test_ray_labels_on_two_nodes_and_a_second_run_does_nothing(ray_address: str, place: Place) -> None:
-    code, output = end_of(start_on_ray(ray_address, place))
+    # a server that is given no time by a busy machine would else leave all to the other
+    both = place.server_command("$HOST", "--latency", "1").replace("--port", '--api-key "$VLLM_API_KEY" --port')
+    code, output = end_of(start_on_ray(ray_address, place, command=both))
     assert code == 0, output
     place.check_annotations()
     assert set(place.asked()) == {"127.0.0.2", "127.0.0.3"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from builder.errors import SourceError, StudentError
 from builder.student.config import HEADS, WEIGHTS_FILE, load_config
 from builder.student.encoder import encoder_folder
 from builder.student.examples import Example
-from builder.student.inputs import InputEncoder, Paragraph
+from builder.student.inputs import InputEncoder, Paragraph, load_tokenizer
 from builder.student.network import StudentNetwork, check_length, collate, load_encoder, load_student, width_of
 from builder.student.settings import TrainingSettings
 from builder.student.trainer import logits_of, train
@@ -89,6 +90,44 @@ def test_weights_are_loaded_as_they_are_kept(folder: Path) -> None:
         found = [tensor for key, tensor in kept.items() if key == name or key.endswith(f".{name}")]
         assert len(found) == 1, name
         assert torch.equal(parameter, found[0]), name
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_an_encoder_whose_attention_has_no_fast_form_is_taken(
+    biased: bool, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    from transformers import DebertaV2Config, DebertaV2ForMaskedLM
+
+    tokenizer = tmp_path / "tokenizer.json"
+    shutil.copy(folders["bert"] / "tokenizer.json", tokenizer)
+    torch.manual_seed(0)
+    settings = DebertaV2Config(
+        vocab_size=load_tokenizer(tmp_path).get_vocab_size(), max_position_embeddings=POSITIONS,
+        position_biased_input=biased, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
+        relative_attention=True, pos_att_type=["p2c", "c2p"],
+    )  # fmt: skip
+    DebertaV2ForMaskedLM(settings).save_pretrained(tmp_path)
+    network = _network(tmp_path)
+    check_length(network.encoder, LONGEST)
+    encoded = InputEncoder(tmp_path, LONGEST, 8, 8).encode(PARAGRAPHS)
+    with torch.inference_mode():
+        together = network(*collate(encoded, network.pad_id))["domain"]
+        for row, item in enumerate(encoded):
+            alone = network(*collate([item], network.pad_id))["domain"][0]
+            torch.testing.assert_close(together[row], alone, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "change", [{"num_attention_heads": 0}, {"hidden_size": "16"}, {"num_hidden_layers": None}, {"hidden_act": []}]
+)
+def test_settings_of_an_encoder_that_make_no_sense_are_a_sentence(
+    change: dict[str, object], folders: dict[str, Path], tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(folders["bert"], tmp_path / "copy"))
+    settings = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(settings | change))
+    with pytest.raises(StudentError, match="cannot load an encoder from"):
+        load_encoder(copy)
 
 
 def test_an_encoder_without_all_of_its_weights_is_refused(folder: Path, tmp_path: Path) -> None:

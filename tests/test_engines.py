@@ -32,8 +32,8 @@ from builder.student.engines.native import NativeEngine
 from builder.student.inputs import Encoded
 from builder.student.network import load_student
 from builder.student.predictions import labelled
-from tests.conftest import run_builder
 from tests.golden import Golden, encode, read_golden, torch_engine
+from tests.running import run_builder
 
 #: Largest distance of a logit from float32's, by engine.
 TOLERANCES = {"torch": 1e-3, "native": 0.5, "native, no AVX2": 0.5, "cuda": 0.3}
@@ -173,7 +173,7 @@ def test_without_a_compiler_torch_computes(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("CC", "false")
     with pytest.raises(NoCompilerError, match="cannot compile"):
         compiled()
-    assert not list((tmp_path / "cache" / "engines").iterdir())
+    assert not list(compiling.engines_folder().glob("native*"))
 
 
 def test_an_encoder_that_the_native_engine_does_not_know_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,8 +210,8 @@ def test_two_processes_export_at_once_and_another_student_has_another_file(
     said = {process.communicate()[0] for process in both}
     assert [process.returncode for process in both] == [0, 0]
     assert len(said) == 1
-    folder = tmp_path / "cache" / "engines"
-    assert sorted(path.suffix for path in folder.iterdir()) == [".safetensors", ".so"]
+    folder = compiling.engines_folder()
+    assert sorted(path.suffix for path in folder.iterdir()) == [".encoder", ".safetensors", ".so"]
     copy = Path(shutil.copytree(SHIPPED_STUDENT, tmp_path / "student"))
     config = replace(load_config(copy), temperatures=dict.fromkeys(HEADS, 2.0))
     (copy / CONFIG_FILE).write_text(json.dumps(config.to_json()))

@@ -19,7 +19,7 @@ from tests.ray_cluster import RayCluster
 from tests.touching import Touch, attempts, begun, done, never_shared, seen
 
 # the student's processes begin slowly where the machine is busy
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def on_ray(cluster: RayCluster) -> tuple[object, ...]:
@@ -106,7 +106,7 @@ def test_a_ray_node_that_is_lost_costs_nothing_but_time(ray_cluster: RayCluster,
 
 
 def test_ranks_on_ray_have_a_gpu_each(ray_cluster: RayCluster, tmp_path: Path) -> None:
-    outcome = run(ray_cluster, tmp_path, 5, Touch(tmp_path, nap=2), gpus=4, mem_per_cpu_gb=0)
+    outcome = run(ray_cluster, tmp_path, 5, Touch(tmp_path, nap=2, devices=4), gpus=4, mem_per_cpu_gb=0)
     assert outcome.errors == {}
     ranks = list(seen(tmp_path).values())
     assert {rank["devices"] for rank in ranks} == {"0", "1"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -17,10 +18,11 @@ from datatrove.pipeline.base import PipelineStep
 
 from builder.errors import BuilderError, IncompleteRun
 from builder.executors import MAX_WORKER_DEATHS, ExecutorOptions, RunOutcome, run_ranks
-from builder.shards import Shard, StageFolder
-from builder.stage import Report, Stage, run_stage
-from tests.conftest import ROOT
-from tests.touching import Odd, Touch, done, never_shared, seen
+from builder.shards import Shard, ShardProgress, StageFolder, digest
+from builder.stage import Report, Stage, _watch, run_stage
+from tests.clusters import wait_for
+from tests.running import ROOT
+from tests.touching import Odd, Touch, begun, done, never_shared, seen
 
 
 def run(folder: Path, ranks: int, step: PipelineStep, **options: Any) -> RunOutcome:
@@ -43,6 +45,18 @@ def test_a_killed_worker_costs_a_retry_and_nothing_else(tmp_path: Path) -> None:
     assert done(tmp_path) == set(range(4))
 
 
+def test_other_processes_of_the_caller_are_left_alone(tmp_path: Path) -> None:
+    other = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,))
+    other.start()
+    try:
+        outcome = run(tmp_path, 3, Touch(tmp_path, kill={1: 1}))
+        assert outcome.errors == {}
+        assert other.is_alive()
+    finally:
+        other.kill()
+        other.join()
+
+
 def test_a_rank_that_always_kills_its_worker_is_given_up_and_the_rest_finishes(tmp_path: Path) -> None:
     outcome = run(tmp_path, 4, Touch(tmp_path, kill={0: 99}), workers=1)
     assert set(outcome.errors) == {0}
@@ -62,13 +76,13 @@ def test_workers_end_when_the_parent_is_killed(tmp_path: Path) -> None:
     script = (
         "from pathlib import Path\n"
         "from tests.test_executors import Touch, run\n"
-        f"if __name__ == '__main__':\n    run(Path({str(tmp_path)!r}), 2, Touch(Path({str(tmp_path)!r}), nap=60))\n"
+        f"if __name__ == '__main__':\n    run(Path({str(tmp_path)!r}), 2, Touch(Path({str(tmp_path)!r}), nap=600))\n"
     )
     path = tmp_path / "parent.py"
     path.write_text(script)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     parent = subprocess.Popen([sys.executable, str(path)], env=environment, cwd=ROOT)
-    wait_for(lambda: len(list(tmp_path.glob("rank-*"))) == 2)
+    wait_for(lambda: len(begun(tmp_path)) == 2)
     workers = [int((tmp_path / f"rank-{rank}").read_text()) for rank in range(2)]
     parent.kill()
     parent.wait()
@@ -80,13 +94,6 @@ def alive(pid: int) -> bool:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return False
-
-
-def wait_for(condition: Any, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("kind", ["slurm"])
@@ -102,7 +109,7 @@ def test_an_error_that_no_other_process_can_load_is_told_as_text(tmp_path: Path)
 
 def test_workers_here_have_a_gpu_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    outcome = run(tmp_path, 6, Touch(tmp_path, nap=0.5, kill={1: 1}), gpus=2)
+    outcome = run(tmp_path, 6, Touch(tmp_path, nap=0.5, devices=2, kill={1: 1}), gpus=2)
     assert outcome.errors == {}
     ranks = list(seen(tmp_path).values())
     assert {rank["devices"] for rank in ranks} == {"0", "1"}
@@ -111,7 +118,7 @@ def test_workers_here_have_a_gpu_each(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_workers_here_have_the_gpus_that_this_process_may_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-5ab,7")
-    run(tmp_path, 4, Touch(tmp_path, nap=0.5), gpus=2)
+    run(tmp_path, 4, Touch(tmp_path, nap=0.5, devices=2), gpus=2)
     assert {rank["devices"] for rank in seen(tmp_path).values()} == {"3", "GPU-5ab"}
     with pytest.raises(BuilderError, match="--gpus 4 is more than the 3 that CUDA_VISIBLE_DEVICES=3,GPU-5ab,7 allows"):
         run(tmp_path, 1, Touch(tmp_path), gpus=4)
@@ -134,13 +141,22 @@ def stage_of(count: int, folder: Path, step: PipelineStep, **more: Any) -> Stage
     return Stage("touch", StageFolder(folder / "stage"), {}, shards, lambda pending, digest: [step], **more)
 
 
-@pytest.mark.parametrize("uses_gpu", [True, False])
-def test_gpus_are_for_the_stages_that_use_them(uses_gpu: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("gpus", "devices"), [("none", {None}), ("one", {"0", "1", "2"}), ("all", {"0,1,2"})])
+def test_a_stage_says_which_gpus_its_ranks_have(
+    gpus: str, devices: set[str | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    stage = stage_of(1, tmp_path, Touch(tmp_path), uses_gpu=uses_gpu)
+    stage = stage_of(6, tmp_path, Touch(tmp_path, nap=0.5, devices=len(devices)), gpus=gpus)
     with pytest.raises(IncompleteRun):
-        run_stage(stage, ExecutorOptions(workers=1, gpus=1), NoProgress())
-    assert {rank["devices"] for rank in seen(tmp_path).values()} == ({"0"} if uses_gpu else {None})
+        run_stage(stage, ExecutorOptions(workers=1, gpus=3), NoProgress())
+    assert {rank["devices"] for rank in seen(tmp_path).values()} == devices
+
+
+def test_a_cluster_is_asked_for_what_a_rank_has() -> None:
+    shared, each = ExecutorOptions(gpus=4, gpus_per_rank=4), ExecutorOptions(gpus=4)
+    assert (shared.ranks_at_once(9), shared.gpus_of_task) == (1, 4)
+    assert (each.ranks_at_once(9), each.gpus_of_task) == (4, 1)
+    assert ExecutorOptions(workers=2).gpus_of_task == 0
 
 
 def test_what_is_missing_is_named_with_its_reason(tmp_path: Path) -> None:
@@ -158,6 +174,47 @@ def test_what_is_missing_is_named_with_its_reason(tmp_path: Path) -> None:
         "00002.parquet": "ValueError: poison in rank 2",
         "00003.parquet": "it ended without an error and without its file",
     }
+
+
+def test_looking_how_far_a_stage_is_opens_only_files_that_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = StageFolder(tmp_path / "stage")
+    shards = [Shard(index, (), "input", weight=10) for index in range(50)]
+    stage = Stage("touch", folder, {}, shards, lambda pending, digest: [], describe=lambda counts: str(counts.get("rows")))
+    folder.prepare({})
+    folder.logs.mkdir()
+    monkeypatch.setattr("builder.stage._POLL_SECONDS", 600)  # this test looks
+    said: list[tuple[int, str, int]] = []
+    opened: list[str] = []
+    read_text = Path.read_text
+
+    class Shown:
+        @contextmanager
+        def stage(self, name: str, total: int) -> Iterator[Report]:
+            assert total == 500
+            yield lambda done, note="", before=0: said.append((done, note, before))
+
+    def noted(path: Path, *arguments: Any, **options: Any) -> str:
+        if path.is_relative_to(tmp_path):
+            opened.append(path.name)
+        return read_text(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "read_text", noted)
+    watch = _watch(stage, shards, digest({}), Shown())
+    with watch:
+        watch._look()
+        assert (said[-1], opened) == ((0, "None", 0), [])
+        folder.report_progress(shards[7], ShardProgress(0.5, 0.2, {"rows": 3}))
+        watch._look()
+        assert said[-1] == (5, "3", 2)
+        folder.report_progress(shards[7], ShardProgress(1.0, 0.2, {"rows": 6}))
+        (folder.path / shards[7].file_name).write_bytes(b"rows")
+        folder.write_record(shards[7], digest({}), 6, {})
+        watch._look()
+        assert said[-1] == (10, "6", 2)
+    assert said[-1] == (10, "6", 2)
+    assert set(opened) == {"progress-00007", "00007.json"}
 
 
 def test_shards_that_all_lost_their_workers_are_named_too(tmp_path: Path) -> None:

@@ -75,11 +75,11 @@ BOMB = '<!DOCTYPE article [<!ENTITY a "aaaaaaaaaa">' + "".join(
     ],
 )
 def test_refused_with_its_reason(data: bytes, reason: RejectReason) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     error = refusal(data)
     assert error.reason == reason.value
     assert error.detail
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_the_place_of_a_syntax_error_is_told() -> None:
@@ -93,19 +93,19 @@ def test_a_large_file_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_more_bytes_than_the_limit_are_refused_without_memory() -> None:
     data = bytes(tree.MAX_BYTES + 1)
-    started = time.monotonic()
+    started = time.process_time()
     tracemalloc.start()
     assert refusal(data).reason == RejectReason.TOO_LARGE.value
     assert tracemalloc.get_traced_memory()[1] < 2**20
     tracemalloc.stop()
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_millions_of_tags_or_attributes_are_refused_without_a_tree() -> None:
     for content in ("<a/>" * tree.MAX_NODES, "<a " + "b='' " * tree.MAX_NODES + "/>"):
-        started = time.monotonic()
+        started = time.process_time()
         assert refusal(body(content)).reason == RejectReason.TOO_LARGE.value
-        assert time.monotonic() - started < 5
+        assert time.process_time() - started < 5
 
 
 def test_a_long_element_is_read_whole() -> None:
@@ -168,9 +168,9 @@ def test_deep_formulas_are_read_or_refused_but_never_crash() -> None:
     ],
 )
 def test_time_grows_no_faster_than_the_text(content: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     parse_article(body(content), "a.xml")
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def assert_accounted_or_refused(data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -77,11 +78,12 @@ def build_day(bucket: PmcBucket, folder: Path, mirror: Path) -> dict[str, Any]:
 
 def files_of(folder: Path) -> dict[str, str]:
     output = folder / "biomed-enriched"
-    kept = ("README.md", "manifest.json", "data/")
-    paths = (path for path in sorted(output.rglob("*")) if path.is_file())
-    return {
-        str(path.relative_to(output)): sha256_of(path) for path in paths if str(path.relative_to(output)).startswith(kept)
-    }
+    paths = [output / "README.md", *sorted((output / "data").rglob("*"))]
+    found = {str(path.relative_to(output)): sha256_of(path) for path in paths}
+    manifest = json.loads((output / "manifest.json").read_text())
+    # what left since the day before is in the report, which a first build cannot know
+    manifest["files"] = [entry for entry in manifest["files"] if entry["path"] != "report.json"]
+    return found | {"manifest.json": json.dumps(manifest)}
 
 
 @pytest.mark.timeout(1800)

@@ -19,7 +19,7 @@ from builder.sources import PLOS, PMC_SAMPLE, PmcOptions
 from builder.sources.pmc import selection
 from pipelines import pmc_options
 from pipelines.sample import settle_sample
-from tests.conftest import run_builder
+from tests.running import run_builder
 from tests.s3 import PmcBucket, moto_server
 from tests.test_pmc_sync import xml_of
 
@@ -35,7 +35,7 @@ def test_where_the_bucket_cannot_be_reached_plos_is_taken(tmp_path: Path) -> Non
 def silent_server() -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
-            time.sleep(30)
+            time.sleep(120)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
@@ -52,7 +52,7 @@ def test_a_bucket_that_does_not_answer_is_not_waited_for(
     source, sentence = settle_sample("sample", Work(tmp_path), PmcOptions(silent_server, tmp_path))
     assert source == PLOS
     assert "did not answer within 1 seconds" in sentence
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 60
 
 
 def test_a_bucket_without_the_articles_is_not_taken(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ from builder.sources.pmc import Bucket, BucketAddress, PmcSource, Selection, Syn
 from builder.sources.pmc.facts import BadFacts, Facts, read_facts
 from builder.sources.pmc.plan import plan_sync
 from builder.stage import Report
-from tests.conftest import run_builder
 from tests.corpus import BY_NC, CASE, article
+from tests.running import run_builder
 from tests.s3 import PmcBucket, Proxy, moto_server
 
 _COUNTER = itertools.count()
@@ -366,7 +366,7 @@ def test_a_server_that_goes_down_ends_the_sync_and_the_next_one_goes_on(
     address = BucketAddress(bucket.name, endpoint=proxy.address)
     proxy.rule = lambda method, key, before: "500" if proxy.fetched("PMC") > 14 and not key.startswith("inv") else ""
     with pytest.raises(SourceError, match="in a row could not be read"):
-        sync(Bucket(address, retry_seconds=0.1), tmp_path, Selection(), Quiet(), concurrency=4)
+        sync(Bucket(address, retry_seconds=0.5), tmp_path, Selection(), Quiet(), concurrency=4)
     held = len(names(tmp_path))
     assert held >= 10
     proxy.rule = lambda method, key, before: ""
@@ -401,7 +401,7 @@ def test_a_killed_sync_fetches_at_most_a_page_again(bucket: PmcBucket, proxy: Pr
             target=_sync_in_small_pages, args=(bucket.name, proxy.address, tmp_path)
         )
         worker.start()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 200
         while proxy.fetched("PMC") < fetched and worker.is_alive() and time.monotonic() < deadline:
             time.sleep(0.002)
         assert worker.pid

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +64,11 @@ CARD = "---\nconfigs:\n- config_name: base\n  data_files: data/*.parquet\n"
 def refused(dataset: Path, source: Path, *given: object) -> str:
     """The sentence with which populate ends."""
     output = () if "--in-place" in given else ("--output", dataset.parent / "filled")
-    started = time.monotonic()
+    started = sum(os.times()[:4])  # of this process and its workers
     done = run_populate(dataset, "--source", source, *output, *given)
     assert isinstance(done.exception, SystemExit), done.exception
     assert done.exit_code == 1
-    assert time.monotonic() - started < 20
+    assert sum(os.times()[:4]) - started < 60
     assert "Traceback" not in done.stderr
     return done.stderr
 
@@ -88,7 +87,7 @@ def bomb(link: str) -> str:
         ("---\na: " + "[" * 50_000 + "\n---\n", "nested more than"),
         ("---\nz:\n" + "- {a: b}\n" * 60_000 + "---\n", "more than 50000 entries"),
         ('---\na: "\\uD800"\n---\n', "surrogates"),
-        ("---\n" + "- a: b\n" * 200_000 + "---\n", "at most 1000000 bytes"),
+        ("---\n" + "- a: b\n" * 1_600_000 + "---\n", "at most 10485760 bytes"),
         (f"{CARD}  filters: &f\n  - *f\n---\n", "an alias"),
         (f"{CARD}  filters: [1, 2]\n---\n", "filters of the config 'base'"),
         (f"{CARD}  filters: [[nope, ==, 1]]\n---\n", "filters of the config 'base'"),
@@ -257,7 +256,7 @@ def test_a_bookkeeping_that_leads_elsewhere_is_refused(name: str, small: tuple[P
     assert not any((tmp_path / "outside").iterdir())
 
 
-TRASH = [b"\xff\xfe", b"{", b"[1]", b"[" * 100_000, b'"\\ud800"', b"null", b'{"shard": 0}', os.urandom(50)]
+TRASH = [b"\xff\xfe", b"{", b"[1]", b"[" * 100_000, b'"\\ud800"', b"null", b'{"shard": 0}', bytes(range(150, 200))]
 
 
 @pytest.mark.parametrize("name", ["settings.json", "keys.json"])

@@ -18,7 +18,7 @@ from builder.student.config import SHIPPED_STUDENT, load_config
 from builder.student.engines.native import NativeEngine
 from builder.student.inputs import Encoded
 from builder.student.predictor import Predictor
-from tests.conftest import Built
+from tests.running import Built
 
 COLUMNS = pa.schema([PARAGRAPH_SCHEMA.field(name) for name in PredictLabels.columns])
 WORDS = ("fever", "kinase", "review", "cohort", "the patient died", "glucose", "we thank", "RNA was extracted")
@@ -124,3 +124,13 @@ def test_an_engine_that_streams_is_fed_whole_pools_that_processes_tokenize(monke
     for found, expected in zip(streamed, map(alone.predict, asked), strict=True):
         assert (found.domain_scores == expected.domain_scores).all()
         assert (found.educational_score == expected.educational_score).all()
+
+
+def test_processes_that_tokenize_are_as_many_as_the_job_has_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Streaming(NativeEngine.load(SHIPPED_STUDENT, load_config(SHIPPED_STUDENT)))
+    monkeypatch.setattr("builder.student.predictor.open_engine", lambda *_: engine)
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    for cores, processes in ((1, 1), (3, 3), (40, 16)):
+        monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: set(range(cores)), raising=False)
+        inputs = Predictor.load(SHIPPED_STUDENT, "cuda")._inputs
+        assert inputs._processes == processes  # type: ignore[attr-defined]

@@ -31,7 +31,7 @@ from builder.evaluation.report import number
 from builder.schema import ANNOTATION_SCHEMA, DOCUMENT_TYPES, DOMAINS, EDUCATIONAL_SCORES
 from builder.shards import digest
 from builder.steps.ask import Teacher
-from tests.conftest import ROOT, builder_command, run_builder
+from tests.running import ROOT, builder_command, run_builder
 
 pytestmark = [pytest.mark.llm, pytest.mark.timeout(3600)]
 

@@ -9,13 +9,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import ROOT, builder_command, run_builder
 from tests.corpus import write_corpus
+from tests.running import ROOT, builder_command, run_builder
 
 pytestmark = pytest.mark.slow
 
@@ -53,15 +54,19 @@ def children(pid: int) -> list[int]:
     """Worker processes of a running builder (not multiprocessing's resource tracker)."""
     found = []
     for path in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        command = Path(f"/proc/{path}/cmdline").read_bytes()
+        try:
+            command = Path(f"/proc/{path}/cmdline").read_bytes()
+        except OSError:  # ended meanwhile
+            continue
         if b"spawn_main" in command:
             found.append(int(path))
     return found
 
 
-def kill_when(command: list[str], condition: Callable[[], bool], victim: str) -> int | None:
+def kill_when(command: list[str], condition: Callable[[], bool], victim: str, hold: Hold | None = None) -> int | None:
     """Start, wait for the condition, kill; the exit code, or None if it was over before the condition held."""
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    environment = hold.environment() if hold else None
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None and not (condition() and children(process.pid)):
         time.sleep(0.002)
     if process.poll() is not None:
@@ -72,7 +77,24 @@ def kill_when(command: list[str], condition: Callable[[], bool], victim: str) ->
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
-    return process.wait(timeout=300)
+    if hold:
+        hold.until.touch()
+    return process.wait(timeout=900)
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A stage that stays where so many of its records are written, else it may be over before anyone looks at it."""
+
+    records: Path
+    passes: int
+    until: Path
+
+    def environment(self) -> dict[str, str]:
+        """With what ``tests/holding`` reads."""
+        held = {"HELD_RECORDS": str(self.records), "HELD_PASSES": str(self.passes), "HELD_UNTIL": str(self.until)}
+        paths = (str(ROOT / "tests" / "holding"), os.environ.get("PYTHONPATH", ""))
+        return os.environ | held | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def records(folder: Path) -> int:
@@ -107,7 +129,8 @@ def test_a_stage_killed_in_the_middle_ends_with_the_same_bytes(
         shutil.copytree(undisturbed / "work" / name, tmp_path / "work" / name)
     watched, result = tmp_path / watch, tmp_path / compare
     command = builder_command(*arguments(stage, articles, tmp_path))
-    code = kill_when(command, lambda: records(watched / "_build" / "records") >= 1, victim)
+    hold = Hold(watched / "_build" / "records", 1, tmp_path / "go on")
+    code = kill_when(command, lambda: records(hold.records) >= 1, victim, hold)
     assert code is not None, "the stage was over before it could be killed: the test needs more articles"
     if victim == "a worker":
         assert code == 0, "a killed worker must cost nothing but time"
@@ -167,11 +190,15 @@ def test_annotate_and_train_killed_in_the_middle_end_with_the_same_bytes(
     shutil.copytree(trained / "paragraphs", tmp_path / "paragraphs")
     progress = tmp_path / "student" / "_build" / "logs" / "progress-00000"
     steps = (
-        (annotate_command(tmp_path, labels), (tmp_path / "annotations" / "_build" / "settings.json").exists),
-        (train_command(tmp_path), progress.exists),
+        (
+            annotate_command(tmp_path, labels),
+            (tmp_path / "annotations" / "_build" / "settings.json").exists,
+            Hold(tmp_path / "annotations" / "_build" / "records", 0, tmp_path / "go on"),
+        ),
+        (train_command(tmp_path), progress.exists, None),
     )
-    for command, condition in steps:
-        code = kill_when(command, condition, victim)
+    for command, condition, hold in steps:
+        code = kill_when(command, condition, victim, hold)
         assert code is not None
         assert code == (0 if victim == "a worker" else -signal.SIGKILL)
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -198,4 +225,4 @@ def test_two_runs_into_one_folder_at_once_the_second_refuses(articles: Path, tmp
     second = run_builder(*arguments("build", articles, tmp_path))
     assert second.returncode == 1
     assert "another run is writing" in second.stderr
-    assert first.wait(timeout=300) == 0
+    assert first.wait(timeout=900) == 0

@@ -10,6 +10,7 @@ from builder.schema import (
     DATASET_SCHEMA,
     DOCUMENT_TYPES,
     DOMAINS,
+    FLAG_SCHEMA,
     LICENSE_GROUPS,
     PARAGRAPH_SCHEMA,
     PREDICTION_SCHEMA,
@@ -59,4 +60,5 @@ def test_every_licence_is_of_a_known_group() -> None:
 
 def test_every_dataset_column_comes_from_one_stage() -> None:
     for name in DATASET_SCHEMA.names:
-        assert (name in PARAGRAPH_SCHEMA.names) != (name in PREDICTION_SCHEMA.names) or name == "id"
+        stages = [schema for schema in (PARAGRAPH_SCHEMA, PREDICTION_SCHEMA, FLAG_SCHEMA) if name in schema.names]
+        assert len(stages) == 1 or name == "id"

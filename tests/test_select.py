@@ -268,6 +268,12 @@ def test_a_student_that_gives_no_numbers_is_a_sentence(paragraphs: Path, predict
     assert "no numbers" in done.stderr
 
 
+def test_a_device_that_is_none_is_wrong_usage(paragraphs: Path, tmp_path: Path) -> None:
+    done = run(StandInReader(), paragraphs, "--count", 5, "--output", tmp_path / "list", "--device", "gpu")
+    assert done.exit_code == 2
+    assert "'gpu' is not one of 'auto', 'cpu', 'cuda'" in done.stderr
+
+
 def test_a_list_that_is_there_stays_when_the_run_fails(paragraphs: Path, tmp_path: Path) -> None:
     (tmp_path / "list.jsonl").write_text("what was there\n")
     fails(paragraphs, "--count", COUNT, "--output", tmp_path / "list.jsonl")

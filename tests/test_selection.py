@@ -200,7 +200,7 @@ def test_the_student_reads_a_batch() -> None:
     assert np.linalg.norm(reader.embeddings(batch), axis=1) == pytest.approx([1, 1])
     with (
         patch.object(predictor, "logits", lambda given: {"domain": np.full((len(given), 3), np.nan)}),
-        pytest.raises(StudentError, match="no numbers"),
+        pytest.raises(StudentError, match="not finite numbers"),
     ):
         reader.opinions(batch)
 

@@ -12,14 +12,19 @@ from datatrove.pipeline.readers import ParquetReader
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from builder.dataset.buckets import row_group_ends
+from builder.dataset import planning
+from builder.dataset.labelled import read_labelled
+from builder.dataset.measuring import RowMeasures
+from builder.dataset.placement import Bucket, Placement
+from builder.dataset.recipes import RECIPES
+from builder.dataset.writing import DataFileWriter
 from builder.errors import BuilderError
+from builder.layout import Work
 from builder.rejects import Reject
-from builder.schema import PARAGRAPH_SCHEMA
+from builder.schema import DATASET_SCHEMA, PARAGRAPH_SCHEMA
 from builder.shards import Shard, StageFolder
-from builder.steps.assemble import read_labelled
 from builder.steps.io import Count, ReadShards, WriteShards, row_groups
-from tests.conftest import Built
+from tests.running import Built
 
 SCHEMA = pa.schema([("article_id", pa.string()), ("x", pa.int64())])
 
@@ -74,16 +79,22 @@ def test_grouping_loses_doubles_and_reorders_nothing(sizes: list[int], group_byt
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(sizes=st.lists(st.integers(1, 6), min_size=1, max_size=40))
-def test_row_groups_end_at_article_borders(sizes: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builder.dataset.buckets._ROW_GROUP_BYTES", (50, 200))
-    batches = [batch(f"article {i}", rows) for i, rows in enumerate(sizes)]
-    groups = list(row_group_ends(iter(batches)))
-    assert [v for group in groups for v in group["article_id"].to_pylist()] == [
-        f"article {i}" for i, rows in enumerate(sizes) for _ in range(rows)
+@given(sizes=st.lists(st.integers(1, 4), min_size=1, max_size=20))
+def test_row_groups_end_at_article_borders(sizes: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(planning, "ROW_GROUP_BYTES", (500, 2000))
+    rows = [
+        dict.fromkeys(DATASET_SCHEMA.names) | {"id": f"{i}_p{p}", "pmcid": f"{i}", "text": "t" * 100, "token_count": 64}
+        for i, count in enumerate(sizes)
+        for p in range(count)
     ]
-    owners = [set(group["article_id"].to_pylist()) for group in groups]
-    assert sum(map(len, owners)) == len(sizes), "an article is in two row groups"
+    table = pa.Table.from_pylist(rows, DATASET_SCHEMA)
+    writer = DataFileWriter(tmp_path / "a.parquet", Bucket("", (), "commercial", ()), Placement((RECIPES[0],)))
+    writer.add(table, table["pmcid"], RowMeasures.of(table, writer.filters))
+    writer.finish()
+    file = pq.ParquetFile(tmp_path / "a.parquet")
+    groups = [file.read_row_group(i, columns=["pmcid"])["pmcid"].to_pylist() for i in range(file.num_row_groups)]
+    assert [owner for group in groups for owner in group] == table["pmcid"].to_pylist()
+    assert sum(len(set(group)) for group in groups) == len(sizes), "an article is in two row groups"
 
 
 def test_predictions_of_another_shard_are_refused(built: Built, tmp_path: Path) -> None:
@@ -91,7 +102,7 @@ def test_predictions_of_another_shard_are_refused(built: Built, tmp_path: Path) 
     assert len(names) > 1
     (tmp_path / names[0]).write_bytes((built.work / "predictions" / names[1]).read_bytes())
     with pytest.raises(BuilderError, match="does not belong"):
-        read_labelled(built.work / "paragraphs", tmp_path, names[0], ["text", "domain"])
+        read_labelled(Work(built.work, {"predictions": tmp_path}), names[0], ["text", "domain"])
 
 
 def test_datatrove_reads_the_paragraph_shards_as_they_are(built: Built) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,17 +12,9 @@ from builder.errors import SourceError
 from builder.student.encoder import DEFAULT_ENCODER, ENCODER_FILES, encoder_folder, pinned_name
 from builder.student.network import load_encoder
 from tests.encoders import write_encoder
-from tests.hub_server import OWNER_TOKEN, Fault, HubServer
+from tests.hub_server import Fault, HubServer
 
 Files = dict[str, bytes]
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    with HubServer() as running:
-        running.use(monkeypatch, tmp_path / "home", OWNER_TOKEN)
-        monkeypatch.setattr("builder.hub.time.sleep", lambda seconds: None)
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -16,6 +16,7 @@ from builder.errors import LabelError, SourceError, StudentError
 from builder.student.encoder import encoder_folder
 from builder.student.examples import Example, epoch_batches, first_by_article, in_order, split_by_article
 from builder.student.inputs import InputEncoder, Paragraph, budget_batches, count_tokens, load_tokenizer
+from tests.unigram import SPECIAL, UNKNOWN, write_unigram
 
 
 def test_the_pair_is_that_of_the_encoders_own_tokenizer() -> None:
@@ -58,6 +59,39 @@ def test_special_tokens_are_those_of_other_tokenizers_too(tmp_path: Path) -> Non
     words.save(str(tmp_path / "tokenizer.json"))
     found = InputEncoder(tmp_path, 32, 8).encode([Paragraph("fever fever", ("case",))])[0]
     assert (found.ids, found.first) == ([0, 4, 1, 1, 3, 3, 1], 4)
+
+
+@pytest.mark.parametrize("room", [0, -1])
+def test_what_stands_between_title_and_sections_is_counted(room: int) -> None:
+    long = Paragraph("cell " * 99, ("part " * 99,), "title " * 99)
+    with pytest.raises(StudentError, match="48 tokens for sections and 40 for the title leave no room in"):
+        InputEncoder(encoder_folder(), 92 + room, 48, title_tokens=40)
+    found = InputEncoder(encoder_folder(), 93, 48, title_tokens=40).encode([long])[0]
+    assert (len(found.ids), found.first) == (93, 91), "one token of the paragraph"
+    assert InputEncoder(encoder_folder(), 92, 48 + 40), "without a title nothing is between"
+
+
+def test_special_tokens_that_are_written_in_the_text_are_text(tmp_path: Path) -> None:
+    marked = Paragraph("a [SEP] b [PAD] c [CLS]d [MASK] [UNK]", ("[SEP] x",), "[PAD]", "[CLS]")
+    found = InputEncoder(encoder_folder(), 256, 48, 40).encode([marked])[0]
+    plain = load_tokenizer(encoder_folder())
+    special = {plain.token_to_id(name) for name in ("[SEP]", "[PAD]", "[CLS]", "[MASK]", "[UNK]")}
+    assert [i for i in found.ids if i in special] == [101, 102, 102]
+    assert plain.decode(found.ids[found.first : -1]) == "a [ sep ] b [ pad ] c [ cls ] d [ mask ] [ unk ]"
+
+    inputs = InputEncoder(write_unigram(tmp_path), 64, 8, 8)
+    found = inputs.encode([Paragraph("a <pad> a</s>b<s><mask> é", ("b</s>",), "</s>a")])[0]
+    inside = found.ids[1 : found.first - 2] + found.ids[found.first : -1]
+    assert set(range(len(SPECIAL))) & set(inside) == {UNKNOWN}, "what the tokenizer does not know is still there"
+
+
+@given(st.text(st.sampled_from("ab <>[]/SEPpadmknu é漢"), max_size=60))
+def test_other_texts_have_the_ids_of_the_encoders_own_tokenizer(text: str) -> None:
+    own = Tokenizer.from_file(str(encoder_folder() / "tokenizer.json"))
+    own.no_truncation()
+    own.no_padding()
+    assume(not any(name in text for name in ("[SEP]", "[PAD]", "[CLS]", "[MASK]", "[UNK]")))
+    assert InputEncoder(encoder_folder(), 256, 48).encode([Paragraph(text)])[0].ids == own.encode("", text).ids
 
 
 def test_tokens_are_counted_without_special_ones() -> None:

@@ -8,24 +8,26 @@ import pickle
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from builder.errors import EmptyResult, LabelError, SettingsMismatch
+from builder.errors import EmptyResult, LabelError, SettingsMismatch, StudentError
 from builder.student.building import ByteDropout
 from builder.student.config import CARD_FILE, CONFIG_FILE, HEADS, METRICS_FILE, PLOT_FILE, WEIGHTS_FILE, load_config
-from builder.student.examples import Example
-from builder.student.feeding import targets_of
-from builder.student.launching import run_job
+from builder.student.encoder import DEFAULT_ENCODER, encoder_folder
+from builder.student.examples import Example, digest
+from builder.student.feeding import Feeder, targets_of
+from builder.student.fingerprint import fingerprint_of
+from builder.student.inputs import Encoded, InputEncoder, Paragraph
 from builder.student.loss import class_weights_of, loss_of
 from builder.student.network import load_student
 from builder.student.settings import TrainingSettings
 from builder.student.trainer import logits_of, train
-from builder.student.training import Job
+from tests.encoders import write_encoder
 
 FILES = (WEIGHTS_FILE, CONFIG_FILE, METRICS_FILE, PLOT_FILE, CARD_FILE)
 TINY = TrainingSettings(
@@ -119,20 +121,118 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(undisturbed: Path, tm
     assert _bytes(output) == _bytes(undisturbed)
 
 
+class Stop(Exception):
+    pass
+
+
+def _stop(message: str, done: int, total: int) -> None:
+    if done == 3:
+        raise Stop
+
+
 def test_a_checkpoint_of_another_run_is_refused_by_the_setting_that_differs(tmp_path: Path) -> None:
-    class Stop(Exception):
-        pass
-
-    def stop(message: str, done: int, total: int) -> None:
-        if done == 3:
-            raise Stop
-
     with pytest.raises(Stop):
-        train(_examples(), TINY, tmp_path, stop)
+        train(_examples(), TINY, tmp_path, _stop)
     with pytest.raises(SettingsMismatch, match=r"differs in adapter_rate \(was 0.001, now 0.5\)"):
         train(_examples(), dataclasses.replace(TINY, adapter_rate=0.5), tmp_path, _quiet)
     with pytest.raises(SettingsMismatch, match="differs in examples"):
         train(_examples()[1:], TINY, tmp_path, _quiet)
+
+
+def test_a_checkpoint_is_not_used_with_another_encoder_in_the_same_folder(tmp_path: Path) -> None:
+    settings = dataclasses.replace(TINY, encoder=str(write_encoder(tmp_path / "encoder", "bert")))
+    with pytest.raises(Stop):
+        train(_examples(), settings, tmp_path / "student", _stop)
+    write_encoder(tmp_path / "encoder", "bert", seed=1)
+    with pytest.raises(SettingsMismatch, match="differs in encoder_files_sha256"):
+        train(_examples(), settings, tmp_path / "student", _quiet)
+
+
+def test_the_default_encoder_adds_nothing_to_what_a_run_is_known_by() -> None:
+    assert TINY.encoder == DEFAULT_ENCODER
+    assert fingerprint_of(TINY, _examples()) == {**dataclasses.asdict(TINY), "examples": digest(_examples())}
+
+
+def test_a_student_is_recorded_before_its_checkpoints_are_removed(undisturbed: Path, tmp_path: Path) -> None:
+    def killed() -> None:
+        raise Stop
+
+    with pytest.raises(Stop):
+        train(_examples(), TINY, tmp_path, _quiet, record=killed)
+    assert _bytes(tmp_path) == _bytes(undisturbed)
+    steps: list[int] = []
+    train(_examples(), TINY, tmp_path, lambda message, done, total: steps.append(done))
+    assert steps == [], "nothing is trained a second time"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)
+
+
+def test_the_state_of_a_fold_goes_when_it_is_measured_and_need_not_be_there(undisturbed: Path, tmp_path: Path) -> None:
+    fold = tmp_path / "checkpoint" / "fold-0"
+    had_state: list[bool] = []
+
+    def stop_late(message: str, done: int, total: int) -> None:
+        had_state.append((fold / "state.pt").exists())
+        if message.startswith("the student") and done == total:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(_examples(), TINY, tmp_path, stop_late)
+    assert True in had_state
+    assert [path.name for path in fold.iterdir()] == ["outcome.npz"]
+    train(_examples(), TINY, tmp_path, _quiet)
+    assert _bytes(tmp_path) == _bytes(undisturbed)
+
+
+def test_a_training_that_diverges_says_so_where_it_does(tmp_path: Path) -> None:
+    fast = dataclasses.replace(TINY, tuning="frozen", folds=0, warmup=0.0)
+    for name, rate, patience, batch_size, what in (
+        ("loss", 1e37, 0, 8, r"the loss of step \d+ is (nan|inf)"),
+        ("validation", 1e37, 1, 12, r"the validation loss of epoch 1 is (nan|inf)"),
+        ("float16", 1e6, 0, 64, r"heads\.domain\.weight has weights that are no numbers or too large for float16"),
+    ):
+        settings = dataclasses.replace(fast, head_rate=rate, patience=patience, batch_size=batch_size, validation=0.4)
+        with pytest.raises(StudentError, match=f"has diverged: {what}. Train again with a lower --head-rate\\."):
+            train(_examples(), settings, tmp_path / name, _quiet)
+        assert not (tmp_path / name / WEIGHTS_FILE).exists()
+
+
+def test_patience_without_an_article_to_decide_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    settings = dataclasses.replace(TINY, patience=1, validation=0.01)
+    with pytest.raises(EmptyResult, match=r"0 that decide when to stop: give another --validation than 0\.01"):
+        train(_examples(), settings, tmp_path, _quiet)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_gpu_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(StudentError, match=r"sees no CUDA device: .* or use --device cpu"):
+        train(_examples(), dataclasses.replace(TINY, device="cuda"), tmp_path, _quiet)
+
+
+@pytest.mark.parametrize(("title", "context", "used"), [(0.0, 0.0, 1), (0.5, 0.0, 2), (0.0, 0.5, 2), (0.7, 0.4, 3)])
+def test_paragraphs_are_shown_with_less_context_by_share_and_tokenized_only_as_shown(
+    title: float, context: float, used: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenized: list[Paragraph] = []
+    encode = InputEncoder.encode
+
+    def counted(encoder: InputEncoder, paragraphs: Sequence[Paragraph]) -> list[Encoded]:
+        tokenized.extend(paragraphs)
+        return encode(encoder, paragraphs)
+
+    monkeypatch.setattr(InputEncoder, "encode", counted)
+    examples = _examples() * 10
+    feeder = Feeder(examples, dataclasses.replace(TINY, title_dropout=title, context_dropout=context), encoder_folder())
+    assert len(tokenized) == used * len(examples)
+    whole = [example.paragraph for example in examples]
+    untitled = [dataclasses.replace(paragraph, article_title="", journal="") for paragraph in whole]
+    alone = [dataclasses.replace(paragraph, section_path=()) for paragraph in untitled]
+    variants = [
+        [item.ids for item in InputEncoder(encoder_folder(), 32, 8, 8).encode(kind)] for kind in (whole, untitled, alone)
+    ]
+    kinds = [tuple(kind[row] for kind in variants).index(item.ids) for row, item in enumerate(feeder.epoch(0)[0])]
+    assert kinds.count(2) / len(kinds) == pytest.approx(context, abs=0.06)
+    assert kinds.count(1) / len(kinds) == pytest.approx(max(title - context, 0), abs=0.06)
 
 
 def test_too_few_articles_are_refused(tmp_path: Path) -> None:
@@ -161,20 +261,6 @@ def test_training_ends_when_the_validation_loss_no_longer_falls(tmp_path: Path) 
     settings = dataclasses.replace(TINY, tuning="frozen", folds=0, epochs=12, patience=2, validation=0.4, head_rate=5.0)
     train(_examples(), settings, tmp_path, lambda message, done, total: steps.append(done))
     assert len(steps) < 12 * 3
-
-
-def test_several_processes_train_the_same_student_as_one(tmp_path: Path) -> None:
-    settings = dataclasses.replace(TINY, dropout=0.0, epochs=1)
-    jobs = [
-        Job(tuple(_examples()), dataclasses.replace(settings, processes=count), tmp_path / str(count), {})
-        for count in (1, 2)
-    ]
-    said: list[int] = []
-    one, two = (run_job(job, lambda message, done, total: said.append(done)) for job in jobs)
-    texts = [example.paragraph for example in _examples()]
-    for head, values in logits_of(one, texts, settings).items():
-        np.testing.assert_allclose(logits_of(two, texts, settings)[head], values, atol=2e-3)
-    assert said
 
 
 def test_threads_and_generator_are_as_before(undisturbed: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
+from builder.errors import BuilderError
 from builder.student.engines.varlen import UNIT, pack
 from builder.student.inputs import Encoded, InputEncoder, Paragraph
 from builder.student.tokenizing import ProcessInputs, TokenArrays
@@ -67,7 +70,7 @@ def test_processes_end_when_their_parent_is_killed(folder: Path) -> None:
     run = subprocess.run([sys.executable, script, folder], stdout=subprocess.PIPE, text=True, env=environment, check=False)
     children = [int(number) for number in run.stdout.split()]
     assert len(children) == 2
-    end = time.monotonic() + 20
+    end = time.monotonic() + 200
     while any(_is_alive(child) for child in children):
         assert time.monotonic() < end
         time.sleep(0.1)
@@ -88,3 +91,31 @@ def test_arrays_pack_as_lists_do() -> None:
     assert (ours.tokens == theirs.tokens).all()
     assert (ours.bounds == theirs.bounds).all()
     assert TokenArrays.of([]).items() == []
+
+
+@pytest.fixture
+def shared(folder: Path) -> Iterator[ProcessInputs]:
+    inputs = ProcessInputs(folder, 24, 4, 4, processes=2)
+    yield inputs
+    inputs.close()
+
+
+def test_a_killed_process_costs_one_more_try(folder: Path, shared: ProcessInputs) -> None:
+    paragraphs = _paragraphs(700)
+    expected = [(item.ids, item.first) for item in InputEncoder(folder, 24, 4, 4).encode(paragraphs)]
+    for _ in range(2):
+        assert [(list(item.ids), item.first) for item in shared.encode(paragraphs)] == expected
+        assert shared._pool is not None
+        os.kill(next(iter(shared._pool._processes)), signal.SIGKILL)
+    assert [(list(item.ids), item.first) for item in shared.encode(paragraphs)] == expected
+
+
+def test_processes_that_are_killed_again_are_a_sentence_and_the_next_try_has_new_ones(
+    folder: Path, shared: ProcessInputs
+) -> None:
+    file = folder / "tokenizer.json"
+    file.rename(folder / "away.json")  # so that every process ends as it starts
+    with pytest.raises(BuilderError, match="killed twice in a row, most likely for want of memory"):
+        shared.encode(_paragraphs(700))
+    (folder / "away.json").rename(file)
+    assert len(shared.encode(_paragraphs(700))) == 700

@@ -27,6 +27,7 @@ class Touch(PipelineStep):
         kill: how often each rank kills its own process before it goes through.
         fail: ranks that raise.
         nap: seconds that each rank takes.
+        devices: ranks go on when so many different ones were seen, however slowly workers start on a busy machine.
         wait: a file; the ranks go on when it is there.
         error: what failing ranks raise.
     """
@@ -40,11 +41,12 @@ class Touch(PipelineStep):
         fail: tuple[int, ...] = (),
         nap: float = 0,
         wait: Path | None = None,
+        devices: int = 0,
         error: type[Exception] = ValueError,
     ) -> None:
         super().__init__()
         self.folder, self.kill, self.fail, self.nap, self.wait = folder, kill or {}, fail, nap, wait
-        self.error = error
+        self.devices, self.error = devices, error
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> None:
         path = self.folder / f"rank-{rank}"
@@ -55,13 +57,18 @@ class Touch(PipelineStep):
         if rank in self.fail:
             raise self.error(f"poison in rank {rank}")
         began = time.time()
+        device, node = os.environ.get("CUDA_VISIBLE_DEVICES"), os.environ.get("SLURMD_NODENAME")
+        node = node or os.environ.get("RAY_RAYLET_PID", "")
+        (self.folder / f"device-{node}-{device}").touch()
+        while len(list(self.folder.glob("device-*"))) < self.devices and time.time() - began < 200:
+            time.sleep(0.1)
         while self.wait and not self.wait.exists():
             time.sleep(0.1)
         time.sleep(self.nap)
         self.stat_update("touched")
         seen = {
-            "devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
-            "node": os.environ.get("SLURMD_NODENAME") or os.environ.get("RAY_RAYLET_PID", ""),
+            "devices": device,
+            "node": node,
             "began": began,
             "ended": time.time(),
         }
@@ -74,8 +81,8 @@ def done(folder: Path) -> set[int]:
 
 
 def begun(folder: Path) -> set[int]:
-    """Ranks that began."""
-    return {int(path.name.split("-")[1]) for path in folder.glob("rank-*")}
+    """Ranks that began, and have said in which process."""
+    return {int(path.name.split("-")[1]) for path in folder.glob("rank-*") if path.read_text().endswith("\n")}
 
 
 def attempts(folder: Path, rank: int) -> list[int]:

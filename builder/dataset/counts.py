@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from builder.dataset.recipes import RECIPES, ArticleFact, Recipe
-from builder.schema import SPLITS
+from builder.dataset.measuring import count_name
+from builder.dataset.placement import ALL_SPLITS, Bucket, Form, Placement
+from builder.dataset.recipe import Recipe
 from builder.shards import Record
 
 
@@ -33,6 +34,7 @@ class ConfigCounts:
     """A recipe with its splits; splits without rows are left out."""
 
     recipe: Recipe
+    form: Form
     splits: tuple[SplitCounts, ...]
 
     @property
@@ -61,41 +63,41 @@ class ConfigCounts:
         return sum(split.stored_bytes for split in self.splits)
 
 
-def facts_of(file: str) -> frozenset[ArticleFact]:
-    """The article facts that the name of a data file states."""
-    parts = file.split("-")[1:-3]
-    return frozenset(ArticleFact(part) for part in parts if part != "plain")
-
-
-def count_config(recipe: Recipe, records: Sequence[Record]) -> ConfigCounts:
+def count_config(recipe: Recipe, placement: Placement, records: Sequence[Record]) -> ConfigCounts:
     """What a recipe gives over the data files."""
-    splits = (count_split(recipe, split, records) for split in SPLITS)
-    return ConfigCounts(recipe, tuple(counts for counts in splits if counts.rows))
+    splits = (count_split(recipe, split, placement, records) for split in ALL_SPLITS)
+    return ConfigCounts(recipe, placement.form_of(recipe), tuple(counts for counts in splits if counts.rows))
 
 
-def count_configs(records: Sequence[Record]) -> list[ConfigCounts]:
+def count_configs(placement: Placement, records: Sequence[Record]) -> list[ConfigCounts]:
     """All recipes, those without rows too."""
-    return [count_config(recipe, records) for recipe in RECIPES]
+    return [count_config(recipe, placement, records) for recipe in placement.recipes]
 
 
-def count_split(recipe: Recipe, split: str, records: Sequence[Record]) -> SplitCounts:
+def count_split(recipe: Recipe, split: str, placement: Placement, records: Sequence[Record]) -> SplitCounts:
     """See :class:`SplitCounts`."""
-    key = recipe.filter_name
     used = [
-        (record, factor)
+        (record, bucket, times)
         for record in records
-        if record.file.startswith(f"{split}-")
-        and (factor := recipe.factor(facts_of(record.file)))
-        and record.counts[f"rows|{key}"]
+        if (bucket := Bucket.of_file(record.file)).split == split
+        and (times := placement.times(recipe, bucket))
+        and record.counts[count_name("rows", recipe.row_filter)]
     ]
-    passes = max((factor for _, factor in used), default=0)
+
+    def total(measure: str, repeated: bool) -> int:
+        name = count_name(measure, recipe.row_filter)
+        # upsampled paragraphs are of articles that the other files have
+        counted = [(record, times) for record, bucket, times in used if repeated or not bucket.classes]
+        return sum(record.counts[name] * (times if repeated else 1) for record, times in counted)
+
+    passes = max((times for _, _, times in used), default=0)
     return SplitCounts(
         split=split,
-        paths=tuple(f"data/{record.file}" for step in range(passes) for record, factor in used if factor > step),
-        rows=sum(record.counts[f"rows|{key}"] * factor for record, factor in used),
-        articles=sum(record.counts[f"articles|{key}"] for record, _ in used),
-        cases=sum(record.counts[f"cases|{key}"] * factor for record, factor in used),
-        tokens=sum(record.counts[f"tokens|{key}"] * factor for record, factor in used),
-        memory_bytes=sum(record.counts[f"memory_bytes|{key}"] * factor for record, factor in used),
-        stored_bytes=sum(record.bytes for record, _ in used),
+        paths=tuple(f"data/{record.file}" for step in range(passes) for record, _, times in used if times > step),
+        rows=total("rows", repeated=True),
+        articles=total("articles", repeated=False),
+        cases=total("cases", repeated=True),
+        tokens=total("tokens", repeated=True),
+        memory_bytes=total("memory_bytes", repeated=True),
+        stored_bytes=sum(record.bytes for record, _, _ in used),
     )

@@ -20,8 +20,8 @@ from builder.errors import SourceError
 from builder.populate.front import dump_front, read_front
 
 CARD = "README.md"
-#: A longer file is no card (bytes).
-_MAX_BYTES = 1_000_000
+#: A longer file is no card (bytes); `publish` sends none that is longer.
+_MAX_BYTES = 10 * 2**20
 #: What is added to a config's description and to the text, so that it can be found and replaced.
 _DESCRIPTION_MARK = re.compile(r" ?Texts filled in \([0-9a-f]{16}\)\.")
 _NOTE_BEGIN, _NOTE_END = "<!-- populate -->", "<!-- /populate -->"

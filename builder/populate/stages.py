@@ -8,10 +8,7 @@ in the middle goes on where it stopped.
 from __future__ import annotations
 
 import multiprocessing
-import multiprocessing.connection
-import os
 import signal
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -20,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from builder.errors import IncompleteRun, OutputError
 from builder.folders import output_errors, write_error
+from builder.parent import end_with_parent
 from builder.shards import Shard, StageFolder
 
 if TYPE_CHECKING:
@@ -88,14 +86,7 @@ class Workers:
 def _start_worker() -> None:
     """End with the parent, however that ends; leave Ctrl-C to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
+    end_with_parent()
 
 
 def run_stage(

@@ -1,164 +1,148 @@
-"""Labelled paragraphs to article facts, and from those to the data files of the dataset."""
+"""Labelled paragraphs to what articles are, and from those to the data files of the dataset."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datatrove.pipeline.base import PipelineStep
+from numpy.typing import NDArray
 
-from builder.dataset.buckets import UNKNOWN_LICENSE, DataFile, bucket_name, row_group_ends
-from builder.dataset.recipes import ArticleFact, row_filters
-from builder.errors import BuilderError
-from builder.schema import ARTICLE_SCHEMA, CLINICAL, CLINICAL_CASE, DATASET_SCHEMA, PREDICTION_SCHEMA
-from builder.shards import Shard, shard_file
+from builder.dataset.articles import article_table, needed_columns, row_classes
+from builder.dataset.conditions import Predicate
+from builder.dataset.labelled import read_labelled
+from builder.dataset.measuring import RowMeasures
+from builder.dataset.placement import Placement
+from builder.dataset.planning import UNKNOWN_LICENSE, DataFile, FileFinder, Plan, Router
+from builder.dataset.writing import DataFileWriter
+from builder.errors import OutputError
+from builder.layout import Work
+from builder.schema import DATASET_SCHEMA, SPLITS
+from builder.shards import Shard, StageFolder, shard_file
 from builder.steps.io import Count, Item
 
-#: Copied from the paragraphs of an article to its row in ``work/articles/``.
-_LICENSE_COLUMNS = ("license_code", "license_source", "license_conflict", "license_said")
 
+class FindArticles(PipelineStep):
+    """Yields one row for each article of a shard: which rules of the recipes hold of it, and how much there is of it."""
 
-def read_labelled(paragraphs: Path, predictions: Path, name: str, columns: Sequence[str]) -> pa.Table:
-    """One paragraph shard with its sidecar: the given columns of both.
-
-    Raises:
-        BuilderError: the sidecar was made for another shard.
-    """
-    wanted = dict.fromkeys(["id", *columns])
-    text = pq.read_table(paragraphs / name, columns=[c for c in wanted if c not in PREDICTION_SCHEMA.names or c == "id"])
-    labels = pq.read_table(predictions / name, columns=[c for c in wanted if c in PREDICTION_SCHEMA.names])
-    if not text["id"].equals(labels["id"]):
-        raise BuilderError(f"{predictions / name} does not belong to {paragraphs / name}; run propagate again")
-    for column in labels.column_names[1:]:
-        text = text.append_column(labels.schema.field(column), labels[column])
-    return text.select(list(wanted))
-
-
-class ReadLabelled(PipelineStep):
-    """Yields the paragraphs of a shard together with their labels, one table a shard."""
-
-    name = "Read labelled paragraphs"
-    type = "📖 - READER"
-
-    def __init__(self, paragraphs: Path, predictions: Path, shards: Sequence[Shard], columns: Sequence[str]) -> None:
-        super().__init__()
-        self.paragraphs = paragraphs
-        self.predictions = predictions
-        self.shards = list(shards)
-        self.columns = list(columns)
-
-    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[pa.Table]:
-        """datatrove's entry point."""
-        for name in self.shards[rank].inputs:
-            table = read_labelled(self.paragraphs, self.predictions, name, self.columns)
-            self.stat_update("rows", value=table.num_rows, unit="shard")
-            yield table
-
-
-class FindArticleFacts(PipelineStep):
-    """Reduces the paragraphs of each article to one row that says which bucket it belongs to."""
-
-    name = "Find article facts"
+    name = "Find articles"
     type = "🧮 - STATS"
-    columns = (
-        "source_file",
-        *_LICENSE_COLUMNS,
-        "license_group",
-        "domain",
-        "document_type",
-        "language",
-        "text",
-    )
 
-    def run(self, data: Iterable[pa.Table], rank: int = 0, world_size: int = 1) -> Iterator[Item]:
-        """datatrove's entry point."""
-        for table in data:
-            table = table.append_column("text_bytes", pc.binary_length(table["text"])).drop_columns(["text"])
-            rows = []
-            for first, paragraphs in _by_article(table.to_pylist()):
-                row = _article(first, paragraphs)
-                rows.append(row)
-                if paragraphs[0]["license_group"] == "other":
-                    yield Count(f"articles: {UNKNOWN_LICENSE}", 1)
-                    yield Count(f"rows: {UNKNOWN_LICENSE}", len(paragraphs))
-            yield pa.RecordBatch.from_pylist(rows, ARTICLE_SCHEMA)
-
-
-def _by_article(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[int, Sequence[dict[str, Any]]]]:
-    first = 0
-    for index in range(1, len(rows) + 1):
-        if index == len(rows) or rows[index]["source_file"] != rows[first]["source_file"]:
-            yield first, rows[first:index]
-            first = index
-
-
-def _article(first: int, paragraphs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    clinical = sum(paragraph["domain"] == CLINICAL for paragraph in paragraphs)
-    holds = {
-        ArticleFact.CLINICAL: 2 * clinical > len(paragraphs),
-        ArticleFact.CASE: any(paragraph["document_type"] == CLINICAL_CASE for paragraph in paragraphs),
-        ArticleFact.FRENCH: any(paragraph["language"] == "fr" for paragraph in paragraphs),
-    }
-    return {
-        "source_file": paragraphs[0]["source_file"],
-        "article": paragraphs[0]["id"].rsplit("_p", 1)[0],
-        "bucket": bucket_name(paragraphs[0]["license_group"], [fact for fact, true in holds.items() if true]),
-        "first_row": first,
-        "rows": len(paragraphs),
-        "text_bytes": sum(paragraph["text_bytes"] for paragraph in paragraphs),
-        **{name: paragraphs[0][name] for name in _LICENSE_COLUMNS},
-    }
-
-
-class CollectBucket(PipelineStep):
-    """Yields the rows of one data file, a batch for each row group, and counts them for every recipe's filter."""
-
-    name = "Collect bucket"
-    type = "🪣 - READER"
-
-    def __init__(self, paragraphs: Path, predictions: Path, shards: Sequence[Shard], files: Sequence[DataFile]) -> None:
+    def __init__(self, work: Work, shards: Sequence[Shard], placement: Placement) -> None:
         super().__init__()
-        self.paragraphs = paragraphs
-        self.predictions = predictions
-        self.shards = list(shards)
-        self.files = list(files)
+        self.work, self.shards, self.placement = work, list(shards), placement
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Item]:
         """datatrove's entry point."""
-        file = self.files[self.shards[rank].index]
-        for batch in row_group_ends(self._articles(file)):
-            yield batch
-            for name, filters in row_filters().items():
-                kept = pa.Table.from_batches([batch])
-                for row_filter in filters:
-                    kept = kept.filter(row_filter.expression())
-                for what, value in _measure(kept).items():
-                    yield Count(f"{what}|{name}", value)
-
-    def _articles(self, file: DataFile) -> Iterator[pa.RecordBatch]:
-        loaded, table = -1, None
-        for shard, first, rows in file.articles:
-            if shard != loaded or table is None:
-                loaded, table = shard, self._load(shard, file.split)
-            yield table.slice(first, rows).combine_chunks().to_batches()[0]
-
-    def _load(self, shard: int, split: str) -> pa.Table:
-        columns = [name for name in DATASET_SCHEMA.names if name != "text" or split == "commercial"]
-        table = read_labelled(self.paragraphs, self.predictions, shard_file(shard), columns)
-        if "text" not in table.column_names:  # the text of noncommercial articles is not even read
-            table = table.append_column("text", pa.nulls(table.num_rows, pa.string()))
-        return table.select(DATASET_SCHEMA.names).cast(DATASET_SCHEMA)
+        for name in self.shards[rank].inputs:
+            articles = article_table(read_labelled(self.work, name, needed_columns(self.placement)), self.placement)
+            self.stat_update("articles", value=len(articles), unit="shard")
+            yield from articles.to_batches()
+            unknown = articles.filter(pc.invert(pc.is_in(articles["license_group"], pa.array(SPLITS))))
+            if len(unknown):
+                yield Count(f"articles: {UNKNOWN_LICENSE}", len(unknown))
+                yield Count(f"rows: {UNKNOWN_LICENSE}", int(np.asarray(unknown["rows"]).sum()))
 
 
-def _measure(rows: pa.Table) -> dict[str, int]:
-    return {
-        "rows": rows.num_rows,
-        "articles": len(pc.unique(rows["article_id"])),
-        "cases": pc.sum(pc.equal(rows["document_type"], CLINICAL_CASE)).as_py() or 0,
-        "tokens": pc.sum(rows["token_count"]).as_py() or 0,
-        "memory_bytes": rows.nbytes,
-    }
+class WriteDataFiles(PipelineStep):
+    """Reads each paragraph shard of a range once and writes all pending files of the range.
+
+    ``ranks[r]`` are the files that rank r writes.
+    """
+
+    name = "Write data files"
+    type = "💽 - WRITER"
+
+    def __init__(
+        self, work: Work, folder: StageFolder, plan: Plan, ranks: Sequence[Sequence[Shard]], settings_digest: str
+    ) -> None:
+        super().__init__()
+        self.work = work
+        self.folder = folder
+        self.plan = plan
+        self.ranks = [list(shards) for shards in ranks]
+        self.settings_digest = settings_digest
+
+    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> None:
+        """datatrove's entry point."""
+        pending = {shard.index: shard for shard in self.ranks[rank]}
+        ends = {index: self.plan.files[index].shards[-1] for index in pending}
+        routes = Routes(self.plan, pending)
+        writers: dict[int, DataFileWriter] = {}
+        try:
+            for source in sorted({source for index in pending for source in self.plan.files[index].shards}):
+                rows = read_labelled(self.work, shard_file(source), self._columns())
+                articles = pq.read_table(self.work.articles.path / shard_file(source))
+                self.stat_update("rows", value=rows.num_rows, unit="shard")
+                given = rows.select(DATASET_SCHEMA.names)
+                measures = RowMeasures.of(given, self._filters())
+                for index, taken, owners in routes.of_shard(source, rows, articles):
+                    if index not in writers:
+                        bucket = self.plan.files[index].bucket
+                        writers[index] = DataFileWriter(self.folder.output(pending[index]), bucket, self.plan.placement)
+                    writer = writers[index]
+                    writer.add(given.take(pa.array(taken)), owners, measures.take(taken, writer.filters))
+                for index in [index for index in writers if ends[index] == source]:
+                    self._check(self.plan.files[index], writers[index].rows)
+                    writer = writers.pop(index)
+                    writer.finish()
+                    self.folder.write_record(pending[index], self.settings_digest, writer.rows, writer.counts)
+        except BaseException as error:
+            for writer in writers.values():
+                writer.discard(error)
+            raise
+
+    def _check(self, file: DataFile, rows: int) -> None:
+        if file.bucket.is_plain and rows != file.rows:
+            raise OutputError(
+                f"{self.work.articles.path} tells of {file.rows} paragraphs for a file of {file.bucket.name}, and "
+                f"{self.work.paragraphs.path} has {rows}: delete {self.work.articles.path} and run assemble again"
+            )
+
+    def _filters(self) -> list[Predicate]:
+        return list(dict.fromkeys(recipe.row_filter for recipe in self.plan.placement.recipes))
+
+    def _columns(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys([*DATASET_SCHEMA.names, *self.plan.placement.columns]))
+
+
+class Routes:
+    """Which rows of a paragraph shard go into which of the ``wanted`` files of a plan."""
+
+    def __init__(self, plan: Plan, wanted: Collection[int]) -> None:
+        self._placement = plan.placement
+        self._wanted = frozenset(wanted)
+        ranges = {plan.files[index].range for index in wanted}
+        self._numbers = {id(file): index for index, file in enumerate(plan.files)}
+        self._finder = FileFinder([file for file in plan.files if file.range in ranges])
+        self._router = Router(plan.placement, [reject.source_file for reject in plan.duplicates])
+
+    def of_shard(self, source: int, rows: pa.Table, articles: pa.Table) -> Iterator[tuple[int, pa.Array, pa.ChunkedArray]]:
+        """Yields (index of a file, rows of the shard that go there, the article's id of each)."""
+        sizes = np.asarray(articles["rows"], dtype=np.int64)
+        owners = np.repeat(np.arange(len(sizes)), sizes)
+        names = articles["article"].combine_chunks()
+        for (form, classes), files in self._by_piece(source, articles).items():
+            index_of_row = files[owners]
+            if classes:
+                known, combinations = row_classes(rows, self._placement, self._placement.form_named(form))
+                index_of_row = np.where(known == combinations.index(classes), index_of_row, -1)
+            for index in np.unique(files[files >= 0]).tolist():
+                taken = np.flatnonzero(index_of_row == index)
+                if len(taken):
+                    yield index, taken, pa.chunked_array([names.take(pa.array(owners[taken]))])
+
+    def _by_piece(self, source: int, articles: pa.Table) -> dict[tuple[str, tuple[str, ...]], NDArray[np.int64]]:
+        """(form, classes) -> [articles]: the index of the wanted file that each article goes into, or -1."""
+        found: dict[tuple[str, tuple[str, ...]], NDArray[np.int64]] = {}
+        for number, article in enumerate(articles.to_pylist()):
+            for bucket in self._router.buckets(article):
+                index = self._numbers[id(self._finder.find(bucket, (source, article["first_row"])))]
+                if index in self._wanted:
+                    files = found.setdefault((bucket.form, bucket.classes), np.full(len(articles), -1, np.int64))
+                    files[number] = index
+        return found

@@ -83,7 +83,7 @@ class WriteShards(PipelineStep):
         counts: Counter[str] = Counter()
         with atomic_path(self.folder.output(shard)) as temporary:
             rows = self._write(temporary, data, rejects, counts)
-        write_rejects(self.folder.rejects / f"{shard.index:05d}.parquet", rejects)
+        write_rejects(self.folder.rejects / f"{shard.stem}.parquet", rejects)
         self.folder.write_record(shard, self.settings_digest, rows, {**counts, **count_rejects(rejects)})
         self.stat_update("rows", value=rows, unit="shard")
 

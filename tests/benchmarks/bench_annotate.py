@@ -25,8 +25,8 @@ from builder.annotation.asking import MAX_FAILURES, MAX_REPLIES
 from builder.annotation.prompt import Prompt, Question, load_prompt
 from builder.annotation.reply import BadReply, parse_reply
 from builder.annotation.servers.wire import CONSTRAINTS
-from tests.conftest import run_builder
 from tests.llm_server import LlmServer
+from tests.running import run_builder
 
 #: The faults that annotation must bear, each of so many requests.
 FAULTS = ("429", "500", "stall", "cut", "wrong_json", "wrong_label", "huge_score", "prose", "unicode", "ignored_schema")

@@ -7,7 +7,7 @@ Weights are random unless the encoder's folder has some, and text and tokenizer 
 does not change what an encoder costs, but the tokenizer's speed should be measured on real text. Tokens are real ones, no
 padding. What is measured is the step of ``propagate`` between a reader and a writer as that has them. Paragraphs are read
 over and over until there are enough tokens; after the first round they come from the page cache. The peak is a bfloat16
-matrix product in the same run.
+matrix product in the same run. Fails (exit code 1) where the aim, one H200 with XLM-R-base, is missed.
 """
 
 from __future__ import annotations
@@ -49,6 +49,9 @@ from tests.benchmarks.gpu_inputs import ARCHITECTURES, make_network, read_batche
 
 #: Tokens a second on one H200: half of its peak, and the least that is worth having.
 WANTED, LEAST = 2.2e6, 1.6e6
+#: The device of these, and what of an encoder's settings makes it XLM-R-base's in cost.
+AIM = "H200"
+_SHAPE = ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
 #: Paragraphs of all of PubMed Central's open articles.
 ALL_PARAGRAPHS = 146e6
 
@@ -159,8 +162,15 @@ def _prepare(given: argparse.Namespace, folder: Path) -> tuple[list[Path], Path]
 
 
 def _report(
-    given: argparse.Namespace, engine: CudaEngine, peak: float, flops: float, alone: Measured, all_: Measured
-) -> None:
+    given: argparse.Namespace,
+    engine: CudaEngine,
+    network: StudentNetwork,
+    peak: float,
+    flops: float,
+    alone: Measured,
+    all_: Measured,
+) -> bool:
+    """Print everything; whether it is fast enough, where there is an aim."""
     rate, busy_rate = all_.tokens / all_.seconds, alone.tokens / (alone.busy or alone.seconds)
     device = engine.facts.device
     name = str(given.encoder) if given.encoder else f"{given.architecture} (random weights)"
@@ -186,10 +196,18 @@ def _report(
     command = "python -m tests.benchmarks.bench_gpu " + " ".join(sys.argv[1:])
     figures = f"{rate:,.0f} | {busy_rate:,.0f} | {100 * share:.0f} %"
     print(f"| {date.today()} | {device} | {name} | {figures} | `{command.strip()}` |")
-    if "H200" in device and given.encoder is None and given.architecture == "xlm-r-base":
-        verdict = "as wanted" if rate >= WANTED else "enough" if rate >= LEAST else "too slow"
-        print(f"\nwanted {WANTED:,.0f}, at least {LEAST:,.0f}: {verdict}")
-        sys.exit(rate < LEAST)
+    if not is_aim(device, network):
+        print(f"\nno verdict: the aim is one {AIM} with an encoder of XLM-R-base's shape")
+        return True
+    verdict = "as wanted" if rate >= WANTED else "enough" if rate >= LEAST else "too slow"
+    print(f"\nwanted {WANTED:,.0f}, at least {LEAST:,.0f}: {verdict}")
+    return rate >= LEAST
+
+
+def is_aim(device: str, network: StudentNetwork) -> bool:
+    """Whether the aim is of such a device and such a network; weights and vocabulary cost next to nothing."""
+    found, aim = network.encoder.config, ARCHITECTURES["xlm-r-base"]
+    return AIM in device and all(getattr(found, name, None) == getattr(aim, name) for name in _SHAPE)
 
 
 #: What the numbers of :class:`Waits` mean, in the order of the work.
@@ -226,8 +244,8 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    """Prepare, measure, and print."""
+def main() -> int:
+    """Prepare, measure, and print; 0 if it is fast enough."""
     given = _arguments()
     if given.device == "cuda" and not torch.cuda.is_available():
         sys.exit(f"torch {torch.__version__} sees no CUDA device here: run this where there is one, or try --device cpu")
@@ -259,8 +277,9 @@ def main() -> None:
         inputs.close()
         assert pq.read_metadata(given.output).num_rows == all_.rows
         lengths = np.array([len(item.ids) for item in encoded])
-        _report(given, engine, peak, flops_per_token(network, lengths), alone, all_)
+        fast = _report(given, engine, network, peak, flops_per_token(network, lengths), alone, all_)
+    return 0 if fast else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -41,7 +41,6 @@ from builder.student.engines.plain import PlainEngine
 from builder.student.inputs import Encoded, InputEncoder, budget_batches
 from builder.student.network import load_student
 from builder.student.predictions import Predictions, labelled
-from builder.student.predictor import Predictor
 
 LEAST_EQUAL, MOST_DRIFT, MOST_OVERHEAD = 0.99, 0.02, 0.15
 _ARRIVAL = 32
@@ -118,7 +117,6 @@ def agreement(ours: Predictions, theirs: Predictions) -> dict[str, float]:
 
 def end_to_end(table: pa.Table, student: Path) -> float:
     """CPU seconds from parquet to parquet, by the step that propagate runs, the student loaded."""
-    Predictor.load(student, "cpu")
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "in", StageFolder(Path(folder) / "out")
         source.mkdir()
@@ -149,9 +147,10 @@ def run(paragraphs: Path, rows: int, student: Path) -> dict[str, Any]:
         Contender("chosen engine, sorted", chosen, list(budget_batches(lengths, chosen.batch_tokens))),
     ]
     wholes = []
-    for _ in range(_ROUNDS):
+    for number in range(_ROUNDS):
         for contender in contenders:
             contender.run(items)
+            print(f"round {number + 1} of {_ROUNDS}, {contender.name}: {contender.seconds[-1]:.0f} s", file=sys.stderr)
         wholes.append(end_to_end(table, student) / contenders[-1].seconds[-1] - 1)
     reference = labelled(contenders[0].logits, config.temperatures)
     results = [

@@ -9,8 +9,10 @@ Each run is a process of its own, as a user starts it. Costs are CPU seconds of 
 machine disturbs less than the clock, and the largest resident memory of any one of them. What a run costs that has next
 to nothing to do (an article a worker) is taken off, and the rest divided by the characters of the articles: that is the
 work. Its ratio is to the largest run's with the fewest workers, that of memory to the first run's; small runs are mostly
-start, and say little. ``annotate`` asks the protocol server of the tests, whose costs are not counted; it is one process
-whatever ``--workers`` says.
+start, and say little. Fails (exit code 1) where the work of a run is not within 15 % of that, or its memory is more than
+15 % above. A worker holds one article at a time: a much larger one among those of a larger run shows in its memory, too.
+``annotate`` asks the protocol server of the tests, whose costs are not counted; it is one process whatever ``--workers``
+says.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.conftest import ROOT, builder_command
 from tests.llm_server import LlmServer
+from tests.running import ROOT, builder_command
 
 STAGES = ("ingest", "annotate", "propagate", "assemble")
 #: Fixed, so that only the number of shards differs between runs.
@@ -113,8 +115,8 @@ def show(stage: str, runs: list[Run], starts: dict[int, Run]) -> bool:
     return good
 
 
-def main() -> None:
-    """All runs, the smallest first, and a table for each stage."""
+def main() -> int:
+    """All runs, the smallest first, and a table for each stage; 0 if all are linear and flat."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, required=True, help="folder of articles")
     parser.add_argument("--articles", type=int, nargs="+", default=[100, 1000, 3614])
@@ -129,7 +131,8 @@ def main() -> None:
         runs = [run(source, n, workers, stages, server) for n in options.articles for workers in options.workers]
     verdicts = {stage: show(stage, runs, starts) for stage in stages}
     print(f"\nwork within {LINEAR:.0%}, memory at most {FLAT} times as much: {verdicts}")
+    return 0 if all(verdicts.values()) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The dataset card: what it says, and the numbers, words and pictures that it says it with."""
