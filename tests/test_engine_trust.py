@@ -32,7 +32,7 @@ from builder.student.predictions import labelled
 from builder.student.predictor import Predictor
 from tests.encoders import write_encoder
 
-WIDTH = 32
+WIDTH = 64
 
 
 @pytest.fixture(autouse=True)

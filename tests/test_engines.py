@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from builder.student.config import CONFIG_FILE, HEADS, SHIPPED_STUDENT, load_con
 from builder.student.engines import choosing, compiling, exporting, native
 from builder.student.engines.base import Engine
 from builder.student.engines.choosing import cpu_engine, open_engine
-from builder.student.engines.compiling import NoCompilerError, compiled
+from builder.student.engines.compiling import NoCompilerError, compiled, machine_flags
 from builder.student.engines.exporting import (
     ACTIVATION_LIMITS,
     SUM_LIMITS,
@@ -35,10 +36,13 @@ from builder.student.predictions import labelled
 from tests.golden import Golden, encode, read_golden, torch_engine
 from tests.running import run_builder
 
+AVX2 = ("-mavx2", "-mfma")
 #: Largest distance of a logit from float32's, by engine.
-TOLERANCES = {"torch": 1e-3, "native": 0.5, "native, no AVX2": 0.5, "cuda": 0.3}
+TOLERANCES = {"torch": 1e-3, "native": 0.5, "native, AVX2": 0.5, "native, no AVX2": 0.5, "cuda": 0.3}
 #: Largest mean distance of logits.
-MEANS = {"torch": 1e-4, "native": 0.08, "native, no AVX2": 0.08, "cuda": 0.05}
+MEANS = {"torch": 1e-4, "native": 0.08, "native, AVX2": 0.08, "native, no AVX2": 0.08, "cuda": 0.05}
+#: What the native engine is compiled for; None is this machine.
+FLAGS = {"native": None, "native, AVX2": AVX2, "native, no AVX2": ()}
 #: Largest distance of a probability, and of a score.
 APART, SCORE_APART = 0.1, 0.1
 
@@ -64,7 +68,10 @@ def make(name: str) -> Engine:
         if not choosing._gpu_is_there():
             pytest.skip("needs a GPU")
         return open_engine(SHIPPED_STUDENT, config, "cuda")
-    return NativeEngine(compiled(() if name == "native, no AVX2" else None), exported(SHIPPED_STUDENT, config))
+    flags = FLAGS[name]
+    if flags is not None and not set(flags) <= set(machine_flags()):
+        pytest.skip("this machine does not have these instructions")
+    return NativeEngine(compiled(flags), exported(SHIPPED_STUDENT, config))
 
 
 @pytest.mark.parametrize(
@@ -118,6 +125,42 @@ def test_company_order_and_threads_change_no_bit_of_a_text(engine: NativeEngine)
         assert (alone == together[head]).all()
         assert (alone == backwards[head][::-1]).all()
         assert (alone == threaded[head]).all()
+
+
+def test_instructions_change_no_bit(engine: NativeEngine) -> None:
+    """Texts of lengths about those that are computed together, so that what is left over is computed too."""
+    if not set(AVX2) < set(machine_flags()):
+        pytest.skip("needs a machine with more than AVX2")
+    lengths = [1, 2, 5, 6, 7, 11, 12, 13, 31, 32, 33, 47, 48, 49, 60, 61, 255, 256, 512]
+    items = [Encoded([*range(1000, 1000 + length)], length // 2) for length in lengths]
+    older = NativeEngine(compiled(AVX2), exported(SHIPPED_STUDENT, load_config(SHIPPED_STUDENT)))
+    assert (engine.pooled(items) == older.pooled(items)).all()
+
+
+def test_an_engine_may_be_asked_by_several_threads(engine: NativeEngine) -> None:
+    items = texts(12)
+    expected = engine.pooled(items)
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(engine.pooled, items[start:]) for start in (0, 3, 6, 9, 0, 3, 6, 9)]
+        for start, one in zip((0, 3, 6, 9, 0, 3, 6, 9), asked, strict=True):
+            assert (one.result() == expected[start:]).all()
+
+
+def test_a_set_of_instructions_needs_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    vnni = "avx512f avx512bw avx512dq avx512vl avx512_vnni"
+    for words, flags in (("sse2", ()), ("avx2 fma", AVX2), (vnni, ())):
+        monkeypatch.setattr(compiling.Path, "read_text", lambda *_, words=words, **__: f"flags : {words}\n")
+        assert machine_flags() == flags
+    monkeypatch.setattr(compiling.Path, "read_text", lambda *_, **__: f"flags : avx2 fma {vnni}\n")
+    assert machine_flags()[:2] == AVX2
+    assert "-mavx512vnni" in machine_flags()
+
+
+def test_a_library_is_named_by_all_it_is_made_of() -> None:
+    folder = compiling.SOURCE.parent
+    assert {part.name for part in compiling.PARTS} == {
+        path.name for path in folder.iterdir() if path.suffix in (".c", ".h")
+    }
 
 
 @pytest.mark.parametrize("bits", [8, 16])

@@ -17,9 +17,19 @@ from builder.errors import StudentError
 from builder.fetch import cache_folder, sha256_of
 
 SOURCE = Path(__file__).with_name("native.c")
-#: Contraction is asked for by name, so that compilers with other defaults give the same sums.
-_FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-shared", "-ffp-contract=fast", "-fno-math-errno", "-Wno-psabi")
-_AVX2_FLAGS = ("-mavx2", "-mfma")
+#: What a library is made of: the source and its headers.
+PARTS = (SOURCE, *sorted(SOURCE.parent.glob("native_*.h")))
+#: No contraction: what is rounded once, the code says, so that all compilers give the same sums.
+_FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno", "-Wno-psabi")
+#: Instruction sets by which the code is faster, as /proc/cpuinfo names them, and the compiler's flags for them; each set
+#: needs the one before.
+_SETS = (
+    (("avx2", "fma"), ("-mavx2", "-mfma")),
+    (
+        ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"),
+        ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni"),
+    ),
+)
 _TIMEOUT_SECONDS = 120
 #: What the compiler said where it failed, by command: a broken one may take all of the time above.
 _failures: dict[tuple[str, ...], str] = {}
@@ -39,7 +49,12 @@ def machine_flags() -> tuple[str, ...]:
         words = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
     except OSError:
         return ()
-    return _AVX2_FLAGS if {"avx2", "fma"} <= words else ()
+    flags: tuple[str, ...] = ()
+    for names, more in _SETS:
+        if not set(names) <= words:
+            break
+        flags += more
+    return flags
 
 
 def engines_folder() -> Path:
@@ -79,7 +94,7 @@ def compiled(flags: Sequence[str] | None = None) -> ctypes.CDLL:
     """
     used = (*_FLAGS, *(machine_flags() if flags is None else flags))
     system = (platform.system(), platform.machine(), *platform.libc_ver())  # homes are shared by unlike machines
-    key = hashlib.sha256(repr((used, system)).encode() + SOURCE.read_bytes()).hexdigest()[:16]
+    key = hashlib.sha256(repr((used, system)).encode() + b"".join(part.read_bytes() for part in PARTS)).hexdigest()[:16]
     folder = engines_folder()
     try:
         for library in sorted(folder.glob(f"native-{key}-*.so")):

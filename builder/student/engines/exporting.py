@@ -27,13 +27,17 @@ if TYPE_CHECKING:
     from builder.student.network import StudentNetwork
 
 #: Goes up when the file or the arithmetic changes.
-EXPORT_VERSION = 1
+EXPORT_VERSION = 2
 #: The largest activation, as in native.c, and the largest weight, by bits.
 ACTIVATION_LIMITS = {8: 180, 16: 2047}
 WEIGHT_LIMITS = {8: 127, 16: 8191}
 #: Largest sum of products: with 8 bits those of eight inputs in 16 bits, with 16 those of all inputs in 32.
 SUM_LIMITS = {8: 2**15 - 1, 16: 2**31 - 1}
 _PANEL = 16
+#: Widths are multiples of it (two panels), also those of heads.
+_WIDTHS = 2 * _PANEL
+#: Attention's sums of 16-bit products stay within 32 bits.
+_WIDEST_HEAD = 512
 #: Key of the file's metadata.
 SHAPE_KEY = "shape"
 
@@ -111,8 +115,12 @@ def _shape(network: StudentNetwork) -> dict[str, Any]:
     if settings.model_type != "bert" or settings.hidden_act != "gelu":
         raise NotForNativeError(f"the native engine knows BERT encoders with GELU, not {settings.model_type}")
     width, inner, heads = settings.hidden_size, settings.intermediate_size, settings.num_attention_heads
-    if width % (_PANEL * heads) or inner % _PANEL or getattr(settings, "position_embedding_type", "absolute") != "absolute":
-        raise NotForNativeError(f"the native engine needs widths in multiples of {_PANEL} and absolute positions")
+    if width % (_WIDTHS * heads) or inner % _WIDTHS or width // heads > _WIDEST_HEAD:
+        raise NotForNativeError(
+            f"the native engine needs widths in multiples of {_WIDTHS}, also of heads, and heads of at most {_WIDEST_HEAD}"
+        )
+    if getattr(settings, "position_embedding_type", "absolute") != "absolute":
+        raise NotForNativeError("the native engine needs absolute positions")
     return {
         "layers": settings.num_hidden_layers,
         "width": width,

@@ -24,6 +24,8 @@ from builder.student.engines.compiling import compiled
 from builder.student.engines.exporting import EXPORT_VERSION, SHAPE_KEY, Arrays, exported
 from builder.student.inputs import Encoded
 
+#: Bytes of a line of the cache.
+_LINE = 64
 _POINTER, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int32, ctypes.c_float
 
 
@@ -79,6 +81,11 @@ class NativeEngine:
             self._layers,
         )
         self._encode = library.encode  # releases the interpreter's lock while it runs
+        self._encode.restype = None
+        self._memory_needed = library.memory_needed
+        self._memory_needed.restype = ctypes.c_size_t
+        #: Memory of calls that have ended, for the next ones: new memory costs a percent of the time.
+        self._spare: list[NDArray[Any]] = []
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._threads = threads
 
@@ -125,11 +132,19 @@ class NativeEngine:
         self._check(ids, "words", "token", "wrong tokenizer")
         self._check(segments, "segments", "segment", "wrong configuration")
         pooled = np.empty((len(batch), self._width), np.float32)
-        arrays = (ids, segments, starts)
-        pointers = (ctypes.c_void_p(array.ctypes.data) for array in arrays)
-        if self._encode(ctypes.byref(self._model), *pointers, len(batch), ctypes.c_void_p(pooled.ctypes.data)):
-            raise MemoryError(f"no memory for {starts[-1]} tokens")
+        model, longest = ctypes.byref(self._model), max(lengths)
+        memory = self._memory(self._memory_needed(model, int(starts[-1]), longest))
+        texts = (ctypes.c_void_p(array.ctypes.data) for array in (ids, segments, starts))
+        self._encode(model, *texts, len(batch), longest, *(ctypes.c_void_p(one.ctypes.data) for one in (memory, pooled)))
+        self._spare.append(memory)
         return pooled
+
+    def _memory(self, size: int) -> NDArray[Any]:
+        try:
+            spare = self._spare.pop()
+        except IndexError:
+            return _space(size)
+        return spare if spare.nbytes >= size else _space(size)
 
     def _check(self, numbers: NDArray[np.int32], table: str, name: str, cause: str) -> None:
         known = len(self._arrays[table])
@@ -157,6 +172,19 @@ def _read(file: Path) -> tuple[Arrays, dict[str, Any]]:
     try:
         with safe_open(str(file), framework="numpy") as opened:
             shape = json.loads(opened.metadata()[SHAPE_KEY])
-            return {name: opened.get_tensor(name) for name in opened.keys()}, shape  # noqa: SIM118
+            return {name: _aligned(opened.get_tensor(name)) for name in opened.keys()}, shape  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise StudentError(f"cannot read the exported student {file}: {error}. Delete it; it is made again.") from error
+
+
+def _space(size: int) -> NDArray[Any]:
+    """Bytes that begin at a multiple of 64: a vector of that size is then in one line of the cache."""
+    space = np.empty(size + _LINE, np.uint8)
+    start = -space.ctypes.data % _LINE
+    return space[start : start + size]
+
+
+def _aligned(array: NDArray[Any]) -> NDArray[Any]:
+    found = _space(array.nbytes).view(array.dtype).reshape(array.shape)
+    found[...] = array
+    return found
