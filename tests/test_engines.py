@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -154,6 +155,19 @@ def test_a_set_of_instructions_needs_the_one_before(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(compiling.Path, "read_text", lambda *_, **__: f"flags : avx2 fma {vnni}\n")
     assert machine_flags()[:2] == AVX2
     assert "-mavx512vnni" in machine_flags()
+
+
+def test_without_vector_instructions_torch_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choosing, "machine_flags", lambda: ())
+    assert cpu_engine(SHIPPED_STUDENT, load_config(SHIPPED_STUDENT)).facts.name == "torch"
+
+
+def test_activations_have_the_same_limits_in_c() -> None:
+    """Sums are kept from overflowing by weights that are scaled for these."""
+    header = (compiling.SOURCE.parent / "native_vectors.h").read_text()
+    found = {int(bits): int(limit) for bits, limit in re.findall(r"#define LIMIT(\d+) (\d+)", header)}
+    assert found == ACTIVATION_LIMITS
+    assert exporting._WIDEST_HEAD * ACTIVATION_LIMITS[16] ** 2 <= SUM_LIMITS[16]  # queries times keys
 
 
 def test_a_library_is_named_by_all_it_is_made_of() -> None:

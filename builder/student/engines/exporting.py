@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 #: Goes up when the file or the arithmetic changes.
 EXPORT_VERSION = 2
-#: The largest activation, as in native.c, and the largest weight, by bits.
+#: The largest activation, as in native_vectors.h, and the largest weight, by bits.
 ACTIVATION_LIMITS = {8: 180, 16: 2047}
 WEIGHT_LIMITS = {8: 127, 16: 8191}
 #: Largest sum of products: with 8 bits those of eight inputs in 16 bits, with 16 those of all inputs in 32.
